@@ -1,0 +1,85 @@
+"""The request and response that handlers see. No framework here: `shared/asgi.py` translates."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json as _json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from shared.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`path` is what follows the step's name, without slashes at its ends; header names are lower-case; `client` is the
+    caller's address, read TRUSTED_HOPS from the right of X-Forwarded-For."""
+
+    method: str
+    path: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    client: str = ""
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    def form(self) -> dict[str, str]:
+        """The fields of a urlencoded or JSON body; raises BadInput. Of a repeated field the last value counts."""
+        try:
+            text = self.body.decode("utf-8")
+            if self.content_type == "application/json":
+                found = _json.loads(text)
+                if not isinstance(found, dict):
+                    raise BadInput("The body must be a JSON object.")
+                return {str(k): v if isinstance(v, str) else _json.dumps(v) for k, v in found.items() if v is not None}
+            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
+        except (UnicodeDecodeError, ValueError, RecursionError):
+            raise BadInput("The body could not be read: send UTF-8 form fields or a JSON object.") from None
+
+    @property
+    def wants_json(self) -> bool:
+        return self.content_type == "application/json" or "application/json" in self.headers.get("accept", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+_SAFE = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+}
+
+
+def json(data: Any, status: int = 200) -> Response:
+    return Response(status, _json.dumps(data, ensure_ascii=False).encode(), "application/json", _SAFE)
+
+
+def html(page: str, status: int = 200, style: str = "") -> Response:
+    """A page of ours. Nothing may run, load or frame; `style` is the exact text of its one <style> element."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    return Response(status, page.encode(), "text/html; charset=utf-8", {**_SAFE, "content-security-policy": policy})
+
+
+def redirect(location: str) -> Response:
+    return Response(302, b"", headers={"location": location, "cache-control": "no-store", "referrer-policy": "no-referrer"})
+
+
+def text(sentence: str, status: int = 200) -> Response:
+    return Response(status, (sentence + "\n").encode(), headers=_SAFE)

@@ -1,0 +1,59 @@
+"""What happens to a mail after it was handed over. Published by track, webhooks, unsubscribe and send_batch to
+`engagement-events`; consumed by record. Past tense, ids only, never an address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from shared.errors import BadInput, BadToken
+from shared.model.ref import MailRef
+
+TOPIC = "engagement-events"
+
+Type = Literal["delivered", "opened", "clicked", "bounced", "complained", "unsubscribed", "unknown"]
+Label = Literal["human", "suspect", "machine", ""]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`at`: when it happened (ms). `label` and `reason`: who made an open or click, and why we think so. `link`: its number, -1
+    for none. `hard`: a bounce for good. `code`: the provider's code or word, never free text."""
+
+    type: Type
+    ref: str  # MailRef.text
+    at: int
+    label: Label = ""
+    reason: str = ""
+    link: int = -1
+    hard: bool = False
+    code: str = ""
+    provider: str = ""
+
+    @property
+    def mail(self) -> MailRef:
+        return MailRef.parse(self.ref)
+
+    def to_message(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> Event:
+        """Raises BadInput for anything that `to_message` would not make."""
+        try:
+            event = cls(**message)
+            MailRef.parse(event.ref)
+        except (TypeError, BadToken):
+            raise BadInput("not an engagement event") from None
+        checks = (
+            event.type in get_args(Type),
+            event.label in get_args(Label),
+            type(event.at) is int and 0 <= event.at < 1 << 53,
+            type(event.link) is int,
+            type(event.hard) is bool,
+            all(isinstance(text, str) and len(text) <= 200 for text in (event.reason, event.code, event.provider)),
+        )
+        if not all(checks):
+            raise BadInput("not an engagement event")
+        return event

@@ -1,0 +1,281 @@
+"""The small async Protocols between the steps and the world. Each has one adapter per technology in `shared/adapters`
+(senders in `shared/providers`), and one contract suite in `tests/contract` that runs on every implementation.
+
+The Store follows what Firestore offers without transactions: documents at slash-separated paths, conditional atomic
+commits of up to 500 writes, order-free transforms, pages ordered by document id. Times are integers: milliseconds since the
+Unix epoch, because Firestore's Minimum and Maximum apply to numbers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+from shared.errors import Conflict, Unavailable
+
+Value: TypeAlias = "bool | int | float | str | bytes | list[Any] | dict[str, Any] | None"
+Data: TypeAlias = Mapping[str, Any]  # field -> Value, or a transform (Minimum, Maximum, ArrayUnion) in a write
+
+MAX_WRITES = 500  # Firestore's limit for one commit
+
+
+# --- Store ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Minimum:
+    """Set the field to the smaller of its value and `value`; to `value` when absent or not a number."""
+
+    value: int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Maximum:
+    """Set the field to the larger of its value and `value`; to `value` when absent or not a number."""
+
+    value: int | float
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayUnion:
+    """Append the values that the array does not hold yet; an absent or non-array field counts as an empty array."""
+
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Write a document that must not exist yet (Conflict "exists")."""
+
+    path: str
+    data: Data
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Write the given fields and keep the others; without `if_version` the document is made when absent.
+
+    A key is a field path: `"a.b"` sets `b` inside the map `a` and keeps its neighbours; a value replaces the whole field, maps
+    included. `if_version` must be the version last read (Conflict "version", or "missing").
+    """
+
+    path: str
+    data: Data
+    if_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a document; an absent one is no error unless `if_version` is given."""
+
+    path: str
+    if_version: str | None = None
+
+
+Write: TypeAlias = "Create | Merge | Delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One stored document as read. `version` is opaque and changes with every write to it."""
+
+    path: str
+    version: str
+    data: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What `page` and `count` select: at most one equality, at most one array membership, ids below `below` (exclusive)."""
+
+    equals: tuple[str, Value] | None = None
+    contains: tuple[str, Value] | None = None
+    below: str | None = None
+
+
+class Store(Protocol):
+    """Documents. Raises Conflict for a failed precondition, Unavailable when the service does not answer.
+
+    After Unavailable or Conflict a write of ours may still have been applied (its reply lost): read back before acting on it.
+    """
+
+    async def get(self, path: str, fields: Sequence[str] | None = None) -> Document | None:
+        """The document, cut to `fields` (top-level names; None means all), or None."""
+        ...
+
+    async def get_many(self, paths: Sequence[str], fields: Sequence[str] | None = None) -> list[Document | None]:
+        """As `get`, in the order of `paths`; any number of them."""
+        ...
+
+    async def page(
+        self,
+        collection: str,
+        filter: Filter = Filter(),
+        after: str = "",
+        limit: int = 300,
+        fields: Sequence[str] | None = None,
+    ) -> list[Document]:
+        """Up to `limit` documents directly in `collection`, ordered by id (bytewise), with id > `after`."""
+        ...
+
+    async def count(self, collection: str, filter: Filter = Filter()) -> int:
+        """How many documents `page` would go through."""
+        ...
+
+    async def commit(self, writes: Sequence[Write]) -> list[str]:
+        """Apply all writes or none (at most MAX_WRITES, each path at most once); the new version of each ("" for a Delete)."""
+        ...
+
+    async def write_many(self, writes: Sequence[Write]) -> list[str | Conflict | Unavailable]:
+        """Apply each write on its own: its new version, or the error that befell this one. Each path at most once."""
+        ...
+
+
+# --- Bus, Objects, Secrets, Clock -------------------------------------------------------------------------------------
+
+
+class Bus(Protocol):
+    """Topics with at-least-once, unordered push delivery (Pub/Sub)."""
+
+    async def publish(self, topic: str, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Hand JSON messages to a topic; returns when all are durable. Raises Unavailable; then some may have been accepted."""
+        ...
+
+    async def check(self) -> None:
+        """Return when a publish would be accepted now; raises Unavailable."""
+        ...
+
+
+class Objects(Protocol):
+    """Immutable blobs by name (a folder, or Cloud Storage)."""
+
+    async def put(self, name: str, data: bytes) -> None: ...
+
+    async def get(self, name: str) -> bytes:
+        """The blob; raises NotFound."""
+        ...
+
+
+class Secrets(Protocol):
+    """Named secrets with versions."""
+
+    async def get(self, name: str) -> list[bytes]:
+        """Every valid version, newest first; raises ConfigError when there is none."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, injectable."""
+
+    def now(self) -> int:
+        """Milliseconds since the Unix epoch."""
+        ...
+
+
+# --- Sheet and Drive --------------------------------------------------------------------------------------------------
+
+Rows: TypeAlias = "Sequence[Sequence[str | int | float | bool]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Workbook:
+    """A spreadsheet's properties: IANA time zone, and tab title -> numeric sheet id."""
+
+    zone: str
+    tabs: dict[str, int]
+
+
+class Sheet(Protocol):
+    """One workbook. Ranges are A1 notation with the tab's title ("Results!A2:F"). Raises Unavailable, NotFound, BadInput."""
+
+    async def workbook(self) -> Workbook: ...
+
+    async def add_tabs(self, titles: Sequence[str]) -> None:
+        """Make the tabs that do not exist yet; one frozen header row each."""
+        ...
+
+    async def read(self, ranges: Sequence[str]) -> list[list[list[str]]]:
+        """For each range its rows as displayed text; trailing empty cells and rows are left out, as Sheets does."""
+        ...
+
+    async def write(self, updates: Mapping[str, Rows], *, formulas: bool = False) -> None:
+        """Write cells in one call. Values go in RAW; `formulas=True` is for formulas of our own (USER_ENTERED)."""
+        ...
+
+    async def append(self, tab: str, rows: Rows) -> None:
+        """Add rows (RAW) below the last filled row of a tab."""
+        ...
+
+    async def clear(self, ranges: Sequence[str]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A Drive file. `version` grows with every change; `modified` is RFC 3339; `md5` is "" for Google Docs."""
+
+    id: str
+    name: str
+    mime: str
+    version: str
+    modified: str
+    md5: str
+    size: int  # bytes
+
+
+class Drive(Protocol):
+    """Files people keep in a folder. Raises Unavailable, NotFound."""
+
+    async def list(self, folder: str) -> list[File]:
+        """All files directly in the folder that are not in the bin, by name."""
+        ...
+
+    async def download(self, file: str) -> bytes: ...
+
+
+# --- Sender -----------------------------------------------------------------------------------------------------------
+
+Kind: TypeAlias = Literal["sent", "recipient", "message", "throttle", "temporary", "ours", "down", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One mail, ready for the wire: CRLF line ends, dot-stuffed, ending in CRLF, without the final lone dot."""
+
+    recipient: str  # envelope address, ASCII (IDNA domain)
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one mail.
+
+    sent: accepted · recipient: this address is refused (`hard`: for good) · message: the content is refused · throttle,
+    temporary: later may work · ours: our configuration or reputation · down: definitely not handed over · unknown: the
+    connection was lost after the content; never resend. `code` is the provider's code ("550 5.1.1"), never free text, which
+    may hold addresses.
+    """
+
+    kind: Kind
+    code: str = ""
+    hard: bool = False
+
+
+class Sender(Protocol):
+    """A way out for mail."""
+
+    window: int  # most mails per `send` call
+
+    async def ready(self) -> None:
+        """Connect and authenticate ahead, so that a dead provider costs no `unknown`. Raises Unavailable."""
+        ...
+
+    async def send(self, envelope_from: str, mails: Sequence[Outgoing]) -> list[Outcome]:
+        """Hand over; one outcome per mail, in order. Never raises for what a provider or network does."""
+        ...
+
+    async def close(self) -> None: ...
