@@ -14,6 +14,7 @@ from typing import TypeVar, get_type_hints
 from shared.errors import ConfigError
 
 T = TypeVar("T")
+S = TypeVar("S", bound=str)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,3 +75,11 @@ def load(cls: type[T], environ: Mapping[str, str] | None = None) -> T:
     if problems:
         raise ConfigError("; ".join(problems))
     return cls(**values)
+
+
+def one_of(text: str, *allowed: S) -> S:
+    """`text` when it is one of the words allowed; raises ConfigError."""
+    for word in allowed:
+        if text == word:
+            return word
+    raise ConfigError(f"{text!r} must be one of {', '.join(allowed)}")

@@ -8,7 +8,6 @@ Built on itsdangerous' `Signer`, whose comparison is constant-time.
     message  Message-ID                    payload MailRef.text
     link     a click's target              payload {campaign}/{n}.{target, base64url}
     confirm  double opt-in                 payload {sid}.{consent}.{expiry, seconds}
-    form     a sign-up form we served      payload {time, seconds}
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from itsdangerous.signer import SigningAlgorithm
 from shared.errors import BadToken
 from shared.ports import Secrets
 
-Purpose = Literal["track", "leave", "message", "link", "confirm", "form"]
-PURPOSES: tuple[Purpose, ...] = ("track", "leave", "message", "link", "confirm", "form")
+Purpose = Literal["track", "leave", "message", "link", "confirm"]
+PURPOSES: tuple[Purpose, ...] = ("track", "leave", "message", "link", "confirm")
 SECRET = "signing-key"
 
 

@@ -1,0 +1,58 @@
+# Everything runs from a clean clone with Python >= 3.11 and make. `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STEPS := subscribe unsubscribe track webhooks launch send_batch record sync_sheet
+STATE ?= .twin/run
+export PYTHONDONTWRITEBYTECODE ?= 1
+
+.PHONY: help demo run test pr lint format stage bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+$(VENV)/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	@echo "Setting up $(VENV) (once; a minute or two)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+demo: $(VENV)/ready ## the product's main job, end to end, on a local twin, with an audit (RESUME=1 continues)
+	@$(RUN) -m local demo
+
+run: $(VENV)/ready ## the whole product on http://127.0.0.1:8080 until Ctrl-C (PORT=, STATE=)
+	@$(RUN) -m local run --state $(STATE)
+
+test: $(VENV)/ready ## every test (STRICT=1: a skipped test is a failure)
+	@$(RUN) -m pytest
+
+pr: lint test ## the gate for a change: what CI runs
+
+lint: $(VENV)/ready ## ruff, mypy --strict, import rules
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/mypy --no-error-summary .
+	@PYTHONPATH=. $(VENV)/bin/lint-imports --no-cache > $(VENV)/imports.txt || { cat $(VENV)/imports.txt; exit 1; }
+
+format: $(VENV)/ready ## put the code into shape
+	@$(VENV)/bin/ruff check --quiet --fix .
+	@$(VENV)/bin/ruff format --quiet .
+
+stage: ## copy each step and shared/ into build/<step>, as it is deployed
+	@for step in $(STEPS); do \
+	  rm -rf build/$$step && mkdir -p build/$$step && cp -R functions/$$step/. build/$$step/ && cp -R shared build/$$step/shared; \
+	done; find build -name __pycache__ -type d -prune -exec rm -rf {} +
+
+bench: $(VENV)/ready ## ratios against peers, store operations, import times; writes bench/results.json
+	@$(RUN) -m bench
+
+lock: $(VENV)/ready ## resolve requirements.in anew, then each step's own lock from it
+	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(UPGRADE) requirements.in -o requirements.txt
+	@for step in $(STEPS); do \
+	  $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 -c requirements.txt \
+	    functions/$$step/requirements.in -o functions/$$step/requirements.txt; \
+	done
+
+clean: ## remove what was built; the twin's state stays
+	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,29 @@
+"""record, Pub/Sub: every event, applied once. Consumes engagement-events (from track, webhooks, unsubscribe, send_batch)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import functions_framework.aio
+
+from shared import adapters, config
+from shared.model.paths import Paths
+from shared.push import Message, pushed
+
+from .handler import Record
+
+
+@cache
+def settings() -> config.Pushed:
+    return config.load(config.Pushed)
+
+
+@cache
+def step() -> Record:
+    return Record(store=adapters.store(settings()), paths=Paths(settings().tenant))
+
+
+@functions_framework.aio.http
+@pushed(settings)
+async def record(message: Message) -> None:
+    await step().handle(message)

@@ -1,0 +1,60 @@
+"""Who of a window gets the mail, decided on the documents just read, and what the mail says to each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.links import Links
+from shared.mail.compile import Recipient
+from shared.model import batch
+from shared.model.paths import CONFIRM, WELCOME
+from shared.model.ref import MailRef
+from shared.model.subscriber import LIFTABLE, in_segment, mailable
+
+FIELDS = ("address", "status", "suppressed", "tags", "confirmed_at", "name", "language", "attributes")
+CONFIRM_LASTS = 7 * 86_400_000  # ms a confirmation link works
+
+
+@dataclass(frozen=True)
+class Audience:
+    """The rule of one batch. `segment` and `frozen_at` (ms) belong to a campaign; `key` and `consent` to a single mail."""
+
+    campaign: str
+    segment: str = ""
+    frozen_at: int = 0
+    key: str = ""
+    consent: str = ""
+
+    def judge(self, subscriber: Mapping[str, Any] | None) -> int:
+        """HANDED when the mail should go, else the end state."""
+        if subscriber is None or not subscriber.get("address"):
+            return batch.SKIPPED_LEFT
+        reasons = set(subscriber.get("suppressed") or ())
+        if self.campaign == CONFIRM:
+            reasons -= LIFTABLE  # somebody who left asks to come back
+        if reasons:
+            return batch.SUPPRESSED
+        if self.campaign == CONFIRM:
+            return batch.HANDED
+        if self.campaign == WELCOME:
+            return batch.HANDED if mailable(subscriber) else batch.SKIPPED_LEFT
+        if not in_segment(subscriber, self.segment):
+            return batch.SKIPPED_LEFT
+        return batch.SKIPPED_JOINED if subscriber.get("confirmed_at", 0) > self.frozen_at else batch.HANDED
+
+    def ref(self, sid: str) -> MailRef:
+        return MailRef(self.campaign, sid, self.key)
+
+    def recipient(self, sid: str, subscriber: Mapping[str, Any], links: Links, now: int) -> Recipient:
+        """What the template may use. A confirmation gets nothing that a visitor typed."""
+        if self.campaign == CONFIRM:
+            url = links.confirm(sid, self.consent, now + CONFIRM_LASTS)
+            return Recipient(self.ref(sid), subscriber["address"], {}, {"confirm_url": url})
+        fields = {
+            **(subscriber.get("attributes") or {}),
+            "name": subscriber.get("name", ""),
+            "language": subscriber.get("language", ""),
+        }
+        return Recipient(self.ref(sid), subscriber["address"], fields, {})

@@ -1,0 +1,281 @@
+"""One batch, or one message, to a provider: never twice, never lost (design §5).
+
+Consumes send-requests (published by subscribe and launch). A window of the batch is one hand-over: its sids are written as
+*handed* first, the results ride on the next window's write. A worker that dies before that write loses nothing; one that dies after
+leaves at most its window `unknown`, listed and never resent. Waiting is never a nack: a batch that has to wait stores `not_before`,
+is acknowledged, and launch's sweeper brings it back.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Any
+
+from shared.errors import BadInput, BadTemplate, NotFound, Unavailable
+from shared.links import Links
+from shared.logs import log
+from shared.mail.compile import CompiledMail
+from shared.model import batch, event
+from shared.model.campaign import answered
+from shared.model.event import Event
+from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.ports import Bus, Clock, Document, Filter, Kind, Merge, Outcome, Outgoing, Sender, Store
+
+from .audience import FIELDS, Audience
+from .ledger import Ledger, Lost
+from .mails import Mails
+
+RETRIES = 5
+STATES: Mapping[Kind, int] = {
+    "sent": batch.SENT,
+    "recipient": batch.FAILED,
+    "message": batch.FAILED,
+    "throttle": batch.DEFERRED,
+    "temporary": batch.DEFERRED,
+    "down": batch.DEFERRED,
+    "ours": batch.DEFERRED,
+    "unknown": batch.UNKNOWN,
+}
+PAUSED = "Paused: the mail server refuses our mail ({}). Nobody was suppressed. Mend it, then choose Pause and Go again."
+BROKEN = "Paused: the frozen mail cannot be made: {}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How long things take, in milliseconds: a lease, the part of the ack deadline a run may use, the first back-off of a deferred
+    mail (doubling), the wait while a provider is down."""
+
+    lease: int
+    budget: int
+    retry: int
+    wait: int
+
+
+@dataclass
+class Run:
+    """One worker's turn at one batch."""
+
+    campaign: str
+    batch: str
+    ledger: Ledger
+    audience: Audience
+    mail: CompiledMail
+    sender_address: str
+    state: str  # of the campaign
+    retries: list[int]  # positions of deferred mails to try again in this run
+    counted: bool = False  # whether a mail was refused in a way that costs an attempt
+    stop: str = ""  # why this run ends at the next window edge
+    fault: str = ""  # the provider's code when the fault is ours
+    windows: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SendBatch:
+    """The step's dependencies."""
+
+    store: Store
+    bus: Bus
+    clock: Clock
+    links: Links
+    paths: Paths
+    sender: Sender
+    mails: Mails
+    pace: Pace
+
+    async def handle(self, message: Mapping[str, Any]) -> None:
+        """Work on `{campaign, batch, consent?}`. Raises BadInput for a message of no batch (it ends as a dead letter)."""
+        campaign, name, consent = message.get("campaign"), message.get("batch"), message.get("consent", "")
+        if not (isinstance(campaign, str) and isinstance(name, str) and isinstance(consent, str)):
+            raise BadInput("not a send request")
+        started = time.monotonic()
+        try:
+            run = await self._begin(campaign, name, consent)
+            if run:
+                await self._work(run, started)
+                log("INFO", "batch", campaign=campaign, batch=name, windows=run.windows, why=run.stop or "end", **run.kinds)
+        except Lost:
+            log("INFO", "another worker has this batch", campaign=campaign, batch=name)
+
+    async def _begin(self, campaign: str, name: str, consent: str) -> Run | None:
+        """Read what is needed; None when there is nothing to do now."""
+        single = campaign in (CONFIRM, WELCOME)
+        path = self.paths.batch(campaign, name)
+        plan, found = await self.store.get_many([self.paths.campaign(campaign), path])
+        now = self.clock.now()
+        sid, _, key = name.partition(".")
+        if found is None and not (single and len(sid) == 32 and key):
+            raise BadInput("no such batch")
+        if found and found.data["state"] != "open":
+            return None
+        fresh = batch.new({"sid": sid, "consent": consent}, now)
+        ledger = Ledger(self.store, path, found, fresh, secrets.token_hex(8), self.pace.lease)
+        if ledger.lease_until > now or ledger.not_before > now:
+            return None
+        if plan is None or "mail" not in plan.data:
+            await ledger.release(now, now + self.pace.wait)  # the tick has not frozen this mail yet
+            return None
+        data = plan.data
+        if data["state"] == "paused":
+            return None
+        try:
+            mail = await self.mails.get(campaign, data["mail"])
+        except (BadTemplate, NotFound) as error:
+            await self._pause(campaign, BROKEN.format(error))
+            return None
+        audience = (
+            Audience(campaign, key=key, consent=ledger.source["consent"])
+            if single
+            else Audience(campaign, segment=data["segment"], frozen_at=data["frozen_at"])
+        )
+        ledger.take_over()
+        retries = ledger.positions(batch.DEFERRED) if ledger.read_all else []
+        address = data["mail"]["identity"]["from_address"]
+        return Run(campaign, name, ledger, audience, mail, address, data["state"], retries)
+
+    async def _work(self, run: Run, started: float) -> None:
+        """Window by window to the end, or to a window edge when the run has to stop."""
+        ledger = run.ledger
+        if run.retries:
+            ledger.round += 1
+        while not run.stop:
+            if run.windows:
+                run.state = await self._campaign_state(run)
+            if run.state == "paused":
+                run.stop = "paused"
+            elif (time.monotonic() - started) * 1000 > self.pace.budget:
+                run.stop = "time"
+            elif not await self._window(run):
+                break
+        if run.state != "paused" or ledger.held:
+            await self._end(run)
+        if run.fault:
+            await self._pause(run.campaign, PAUSED.format(run.fault))
+
+    async def _campaign_state(self, run: Run) -> str:
+        found = await self.store.get(self.paths.campaign(run.campaign), ["state"])
+        return str(found.data["state"]) if found else "cancelled"
+
+    async def _window(self, run: Run) -> bool:
+        """Read, judge, record as handed, hand over. False when the batch has nothing more to read or retry."""
+        ledger = run.ledger
+        if run.state != "cancelled":
+            try:
+                await self.sender.ready()
+            except Unavailable as error:
+                log("WARNING", str(error), campaign=run.campaign, batch=run.batch)
+                run.stop = "down"
+                return True
+        retrying = ledger.read_all
+        if retrying:
+            positions, run.retries = run.retries[: self.sender.window], run.retries[self.sender.window :]
+            sids = [ledger.sid(position) for position in positions]
+            found = await self.store.get_many([self.paths.subscriber(sid) for sid in sids], FIELDS)
+        else:
+            documents = await self._read(run)
+            sids, found = [document.id for document in documents], list(documents)
+        if not sids:
+            return False
+        states, outgoing = self._compose(run, sids, found)
+        if retrying:
+            for position, state in zip(positions, states, strict=True):
+                ledger.states[position] = state
+        else:
+            start = ledger.add(sids, bytes(states))
+            positions = list(range(start, start + len(sids)))
+        run.windows += 1
+        if outgoing:
+            await ledger.hold(self.clock.now())
+            handed = [position for position, state in zip(positions, states, strict=True) if state == batch.HANDED]
+            outcomes = await self.sender.send(run.sender_address, outgoing)
+            await self._settle(run, handed, outcomes)
+        return True
+
+    async def _read(self, run: Run) -> Sequence[Document]:
+        """The next live documents of the batch's source."""
+        ledger, limit = run.ledger, self.sender.window
+        if "sid" in ledger.source:
+            ledger.read_all = True
+            found = await self.store.get(self.paths.subscriber(ledger.source["sid"]), FIELDS)
+            return [found] if found else []
+        within = Filter(contains=("segments", run.audience.segment), below=ledger.source["high"] or None)
+        page = await self.store.page(self.paths.subscribers, within, ledger.cursor, limit, FIELDS)
+        if page:
+            ledger.cursor = page[-1].id
+        ledger.read_all = len(page) < limit
+        return page
+
+    def _compose(self, run: Run, sids: Sequence[str], found: Sequence[Document | None]) -> tuple[list[int], list[Outgoing]]:
+        """One state for each sid, and the mails of those that are to be handed over, in order."""
+        now = self.clock.now()
+        date = formatdate(now / 1000)
+        states: list[int] = []
+        outgoing: list[Outgoing] = []
+        for sid, document in zip(sids, found, strict=True):
+            data = document.data if document else None
+            state = batch.CANCELLED if run.state == "cancelled" else run.audience.judge(data)
+            if state == batch.HANDED and data is not None:
+                try:
+                    wire = run.mail.splice(run.audience.recipient(sid, data, self.links, now), date)
+                    outgoing.append(Outgoing(data["address"], wire))
+                except BadTemplate as error:  # this reader's values break the template: nobody else waits for that
+                    log("ERROR", f"a mail could not be made: {error}", mail=run.audience.ref(sid).text)
+                    state = batch.FAILED
+            states.append(state)
+        return states, outgoing
+
+    async def _settle(self, run: Run, handed: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+        """Put the provider's answers into the ledger; tell record of refusals."""
+        events: list[Event] = []
+        now = self.clock.now()
+        for position, outcome in zip(handed, outcomes, strict=True):
+            run.ledger.states[position] = STATES[outcome.kind]
+            run.kinds[outcome.kind] = run.kinds.get(outcome.kind, 0) + 1
+            if outcome.kind in ("recipient", "message"):
+                ref = run.audience.ref(run.ledger.sid(position))
+                events.append(Event("bounced", ref.text, now, hard=outcome.hard, code=outcome.code, provider="smtp"))
+            elif outcome.kind == "temporary":
+                run.counted = True
+            elif outcome.kind in ("down", "throttle"):
+                run.stop = outcome.kind
+            elif outcome.kind == "ours":
+                run.stop, run.fault = "ours", outcome.code
+        await self._tell(events)
+
+    async def _tell(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        try:
+            await self.bus.publish(event.TOPIC, [found.to_message() for found in events])
+        except Unavailable as error:  # the ledger still says failed; the next campaign meets the same refusal
+            log("ERROR", f"refusals were not published: {error}", mails=[found.ref for found in events])
+
+    async def _end(self, run: Run) -> None:
+        """Let go of the batch: done, or waiting for what it needs."""
+        ledger, now = run.ledger, self.clock.now()
+        retried = ledger.read_all and ledger.round > 0
+        if retried and not run.counted and run.stop in ("down", "throttle", "ours", "time", "paused"):
+            ledger.round -= 1  # waiting costs no attempt
+        given_up = retried and run.counted and ledger.round >= RETRIES and not run.retries
+        if given_up or run.state == "cancelled":
+            end = batch.CANCELLED if run.state == "cancelled" else batch.FAILED
+            ledger.states = ledger.states.replace(bytes([batch.DEFERRED]), bytes([end]))
+        not_before = 0
+        if run.stop in ("down", "throttle", "ours"):
+            not_before = now + self.pace.wait
+        elif not run.stop and batch.DEFERRED in ledger.states:
+            not_before = now + self.pace.retry * 2**ledger.round
+        await ledger.release(now, not_before)
+        if run.stop == "time":
+            await self.bus.publish(batch.TOPIC, [batch.request(run.campaign, run.batch)])
+
+    async def _pause(self, campaign: str, sentence: str) -> None:
+        """Our fault, not the readers': stop the campaign and say so beside its row."""
+        log("ERROR", sentence, campaign=campaign)
+        if campaign not in (CONFIRM, WELCOME):
+            changes = {"state": "paused", **answered(sentence, self.clock.now())}
+            await self.store.commit([Merge(self.paths.campaign(campaign), changes)])

@@ -1,0 +1,41 @@
+"""Frozen mails, compiled once per process and kept by what they were compiled from."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from shared.links import Links
+from shared.mail.compile import CompiledMail, compile
+from shared.mail.source import Identity, Source
+from shared.ports import Objects
+
+KEPT = 32
+
+
+class Mails:
+    """Loads frozen bytes from Objects and compiles them."""
+
+    def __init__(self, objects: Objects, links: Links) -> None:
+        self._objects, self._links = objects, links
+        self._kept: OrderedDict[str, CompiledMail] = OrderedDict()
+
+    async def get(self, campaign: str, mail: Mapping[str, Any]) -> CompiledMail:
+        """The compiled mail of a campaign's `mail` field; raises NotFound, BadTemplate."""
+        key = repr((campaign, sorted(mail.items())))
+        found = self._kept.get(key)
+        if found is None:
+            source = Source(
+                name=mail["name"],
+                data=await self._objects.get(mail["object"]),
+                subject=mail["subject"],
+                campaign=campaign,
+                identity=Identity(**mail["identity"]),
+                bulk=mail["bulk"],
+                tracked=mail["tracked"],
+            )
+            found = self._kept[key] = compile(source, self._links)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return found

@@ -1,0 +1,44 @@
+"""subscribe, HTTP: sign-up, confirm, health. Publishes to send-requests (consumed by send_batch)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import functions_framework.aio
+
+from shared import adapters, config
+from shared.asgi import served
+from shared.http import Request, Response
+from shared.links import Links
+from shared.model.paths import Paths
+from shared.once import once
+from shared.tokens import Tokens
+
+from .handler import Subscribe, load_tenant
+
+
+@cache
+def settings() -> config.Base:
+    return config.load(config.Base)
+
+
+@once
+async def step() -> Subscribe:
+    given = settings()
+    store, secrets, paths = adapters.store(given), adapters.secrets(given), Paths(given.tenant)
+    return Subscribe(
+        store=store,
+        bus=adapters.bus(given),
+        clock=adapters.clock(given),
+        links=Links(given.public_url, await Tokens.load(secrets)),
+        paths=paths,
+        pepper=(await secrets.get("pepper"))[0],
+        tenant=await load_tenant(store, paths),
+        base=given.public_url,
+    )
+
+
+@functions_framework.aio.http
+@served(lambda: settings().trusted_hops)
+async def subscribe(request: Request) -> Response:
+    return await (await step()).handle(request)

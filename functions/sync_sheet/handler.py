@@ -1,0 +1,138 @@
+"""The ops Sheet, both ways; the only writer of the workbook. Called by Cloud Scheduler.
+
+Reads the Import tab and answers each row; writes Results, Dashboard, Subscribers, Suppressions and Activity from the store. The
+Sheet is a view: a tab is rewritten only when it differs, so a tick in which nothing happened makes no write call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.errors import BadInput
+from shared.logs import log
+from shared.model import console
+from shared.model.cells import neutralise
+from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.ports import Clock, Document, Rows, Sheet, Store
+
+from . import imports, tabs
+from .tabs import Cell
+from .workbook import HEADERS, ensure, quoted
+
+
+@dataclass(frozen=True)
+class SyncSheet:
+    """The step's dependencies. `pepper` makes subscriber ids."""
+
+    store: Store
+    sheet: Sheet
+    clock: Clock
+    paths: Paths
+    pepper: bytes
+
+    async def handle(self) -> None:
+        """One tick. Raises Unavailable when the Sheet does not answer: the next tick shows what this one could not."""
+        zone = (await ensure(self.sheet)).zone
+        names = (console.CAMPAIGNS, console.IMPORT, console.IMPORT_RESULTS, console.RESULTS, console.DASHBOARD)
+        campaigns, contacts, answered, results, dashboard = await self.sheet.read([f"{quoted(tab)}!A1:Z" for tab in names])
+        notices: list[str] = []
+        lines: list[str] = []
+        try:
+            console.table(campaigns, console.CAMPAIGNS, console.ROW_FIELDS)
+        except BadInput as error:
+            notices.append(str(error))
+        try:
+            lines += await self._import(contacts, answered)
+        except BadInput as error:
+            notices.append(str(error))
+        rows, told = await self._results(results, zone, notices)
+        people = await tabs.counts(self.store, self.paths)
+        updates: dict[str, Rows] = {}
+        stale: list[str] = []
+        self._differ(console.RESULTS, rows, results, updates, stale)
+        board = tabs.dashboard(people, rows, notices)
+        if self._differ(console.DASHBOARD, board, dashboard, updates, stale) and _people(dashboard) != _people(_text(board)):
+            for tab, shown in (
+                (console.SUBSCRIBERS, await tabs.subscribers(self.store, self.paths, zone)),
+                (console.SUPPRESSIONS, await tabs.suppressions(self.store, self.paths, zone)),
+            ):
+                updates[f"{tab}!A2"] = shown
+                stale.append(f"{tab}!A{len(shown) + 2}:Z")
+        lines += told
+        if lines:
+            when = tabs.moment(self.clock.now(), zone)
+            await self.sheet.append(console.ACTIVITY, [[when, line] for line in lines])
+        if updates:
+            await self.sheet.write({place: cells for place, cells in updates.items() if cells})
+        if stale:
+            await self.sheet.clear(stale)
+
+    async def _import(self, contacts: Sequence[Sequence[str]], answered: Sequence[Sequence[str]]) -> list[str]:
+        """Answer a chunk of rows; returns the line for Activity. Raises BadInput for a header that cannot be trusted."""
+        order = {row[0]: list(row) for row in answered[1:] if len(row) == 3}
+        filled, waiting = imports.pending(contacts, {id: row[2] for id, row in order.items()})
+        if not waiting:
+            return []
+        answers = await imports.run(self.store, self.paths, self.pepper, filled, waiting, self.clock.now())
+        order |= {id: [id, answer, digest] for id, (answer, digest) in answers.items()}
+        await self.sheet.write({f"{quoted(console.IMPORT_RESULTS)}!A2": list(order.values())})
+        good = sum(answer.startswith(imports.DONE) for answer, _ in answers.values())
+        left = len(waiting) - len(answers)
+        log("INFO", "import", good=good, rejected=len(answers) - good, left=left)
+        return [f"Import: {good} accepted, {len(answers) - good} rejected" + (f", {left} still to do." if left else ".")]
+
+    async def _results(self, shown: Sequence[Sequence[str]], zone: str, notices: list[str]) -> tuple[list[list[Cell]], list[str]]:
+        """The Results rows, and a line for Activity for each campaign whose answer changed; problems of system mails go to `notices`."""
+        before = {row[0]: row for row in shown[1:] if row}
+        rows: list[list[Cell]] = []
+        lines: list[str] = []
+        for campaign in await self._campaigns():
+            answer = campaign.data.get("answer", "")
+            if campaign.id in (CONFIRM, WELCOME):
+                notices += [f"The {campaign.id} mail: {answer}"] if answer else []
+                continue
+            was = before.get(campaign.id, [])
+            row = await tabs.result(self.store, self.paths, campaign, zone, was, self.clock.now())
+            rows.append(row)
+            if answer and _text([row])[0][1:3] != list(was[1:3]):
+                lines.append(f"{campaign.id} {campaign.data.get('row', {}).get('name', '')}: {answer}")
+        return rows, lines
+
+    async def _campaigns(self) -> list[Document]:
+        found: list[Document] = []
+        while True:
+            page = await self.store.page(self.paths.campaigns, after=found[-1].id if found else "")
+            found += page
+            if len(page) < 300:
+                return found
+
+    def _differ(
+        self, tab: str, rows: Sequence[Sequence[Cell]], shown: Sequence[Sequence[str]], updates: dict[str, Rows], stale: list[str]
+    ) -> bool:
+        """Plan what makes `tab` show `rows`; whether anything differs."""
+        if _text(rows) == [list(row) for row in shown[1:]]:
+            return False
+        updates[f"{tab}!A2"] = _padded(rows, len(HEADERS[tab]))
+        if len(shown) - 1 > len(rows):
+            stale.append(f"{tab}!A{len(rows) + 2}:Z")
+        return True
+
+
+def _text(rows: Sequence[Sequence[Cell]]) -> list[list[str]]:
+    """Rows as Sheets shows them: text, without trailing empty cells."""
+    found = [[str(neutralise(cell)) for cell in row] for row in rows]
+    for row in found:
+        while row and row[-1] == "":
+            row.pop()
+    return found
+
+
+def _padded(rows: Sequence[Sequence[Cell]], width: int) -> list[list[Cell]]:
+    return [[*row, *[""] * (width - len(row))] for row in rows]
+
+
+def _people(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The Dashboard's rows that count subscribers."""
+    names = ("Mailable", "Waiting", "Unsubscribed", "Bounced", "Complained")
+    return [list(row) for row in rows if row and row[0].startswith(names)]

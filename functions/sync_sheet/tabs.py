@@ -1,0 +1,122 @@
+"""What the system's own tabs show, as rows of cells. Addresses are masked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from shared.model.address import masked
+from shared.model.campaign import ENDED, headlines, progress
+from shared.model.paths import Paths
+from shared.model.subscriber import EVERYONE, REASONS, strongest
+from shared.ports import Document, Filter, Store
+
+SHOWN = 300  # rows of Subscribers and Suppressions
+WATCHED = 7 * 86_400_000  # ms after its launch a campaign's opens and clicks are counted anew at each tick
+Cell = str | int
+
+
+def moment(at: int, zone: str) -> str:
+    """`at` (ms) in the workbook's zone, to the minute; "" for 0."""
+    if not at:
+        return ""
+    try:
+        there: Any = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        there = UTC
+    return datetime.fromtimestamp(at / 1000, there).strftime("%Y-%m-%d %H:%M")
+
+
+async def result(store: Store, paths: Paths, campaign: Document, zone: str, shown: Sequence[str], now: int) -> list[Cell]:
+    """One row of Results, in the order of console.RESULT_FIELDS. `shown` is the row as it stands in the tab."""
+    data = campaign.data
+    head: list[Cell] = [campaign.id, data["state"], data.get("answer", ""), moment(data.get("answered_at", 0), zone)]
+    if "expected" not in data:
+        return [*head, *[""] * 16]
+    settled = data["state"] in ENDED and "totals" in data
+    counts = data["totals"] if settled else await progress(store, paths, campaign.id)
+    names = ("recipients", "sent", "failed", "suppressed", "skipped", "cancelled", "unknown", "deferred")
+    row = [*head, data["expected"], *(counts[name] for name in names)]
+    if settled and now - data["frozen_at"] > WATCHED and len(shown) == 20:
+        return [*row, *shown[13:]]
+    seen = await headlines(store, paths, campaign.id)
+    order = ("delivered", "opened", "opened_machine", "clicked", "bounced", "complained", "unsubscribed")
+    return [*row, *(seen[name] for name in order)]
+
+
+async def counts(store: Store, paths: Paths) -> dict[str, int]:
+    """How many subscribers there are of each kind: count() queries only."""
+    everyone = await store.count(paths.subscribers, Filter(contains=("segments", EVERYONE)))
+    confirmed = await store.count(paths.subscribers, Filter(equals=("status", "confirmed")))
+    known = await store.count(paths.subscribers)
+    found = {"Mailable subscribers": everyone, "Waiting for confirmation": known - confirmed}
+    words = {"unsubscribed": "Unsubscribed", "hard_bounce": "Bounced for good", "complaint": "Complained"}
+    for reason in reversed(REASONS):
+        found[words[reason]] = await store.count(paths.suppressions, Filter(contains=("reasons", reason)))
+    return found
+
+
+def dashboard(people: Mapping[str, int], results: Sequence[Sequence[Cell]], notices: Sequence[str]) -> list[list[Cell]]:
+    """The Dashboard's rows: people, campaigns, mails, rates of those delivered, notices."""
+
+    def total(at: int) -> int:
+        return sum(int(row[at]) for row in results if row[at] != "")
+
+    sent, opened, machine, clicked, left = total(6), total(14), total(15), total(16), total(19)
+
+    def rate(part: int) -> str:
+        return f"{100 * part / sent:.1f}%" if sent else "–"
+
+    rows: list[list[Cell]] = [[name, count] for name, count in people.items()]
+    for state in ("scheduled", "running", "paused", "completed", "cancelled"):
+        rows.append([f"Campaigns {state}", sum(row[1] == state for row in results)])
+    rows += [
+        ["Mails sent", sent],
+        ["Mails failed", total(7)],
+        ["Mails unknown", total(11)],
+        ["Opened by people", f"{opened} ({rate(opened)})"],
+        ["Opened by machines", machine],
+        ["Clicked by people", f"{clicked} ({rate(clicked)})"],
+        ["Left after a mail", left],
+    ]
+    return rows + [["Notice", notice] for notice in notices]
+
+
+async def subscribers(store: Store, paths: Paths, zone: str) -> list[list[Cell]]:
+    """The first SHOWN subscribers by id."""
+    fields = ["address", "name", "language", "status", "suppressed", "tags", "created_at"]
+    page = await store.page(paths.subscribers, limit=SHOWN, fields=fields)
+    rows: list[list[Cell]] = []
+    for found in page:
+        data = found.data
+        status = strongest(data.get("suppressed") or ()) or data.get("status", "waiting for confirmation")
+        rows.append(
+            [
+                found.id[:8],
+                masked(data.get("address", "")) if data.get("address") else "",
+                data.get("name", ""),
+                data.get("language", ""),
+                status.replace("_", " "),
+                ", ".join(data.get("tags", [])),
+                moment(data.get("created_at", 0), zone),
+            ]
+        )
+    return rows + _more(len(page))
+
+
+async def suppressions(store: Store, paths: Paths, zone: str) -> list[list[Cell]]:
+    """The first SHOWN suppressions by id."""
+    page = await store.page(paths.suppressions, limit=SHOWN)
+    rows: list[list[Cell]] = []
+    for found in page:
+        reason = strongest(found.data.get("reasons", ()))
+        if reason:
+            since = moment(found.data.get(f"{reason}_at", 0), zone)
+            rows.append([found.id[:8], reason.replace("_", " "), since, found.data.get(f"{reason}_source", "")])
+    return rows + _more(len(page))
+
+
+def _more(shown: int) -> list[list[Cell]]:
+    return [[f"… the first {SHOWN} are shown"]] if shown == SHOWN else []

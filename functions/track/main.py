@@ -1,0 +1,34 @@
+"""track, HTTP: open pixel and click redirect. Publishes to engagement-events (consumed by record)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import functions_framework.aio
+
+from shared import adapters, config
+from shared.asgi import served
+from shared.http import Request, Response
+from shared.links import Links
+from shared.once import once
+from shared.tokens import Tokens
+
+from .handler import Track
+
+
+@cache
+def settings() -> config.Base:
+    return config.load(config.Base)
+
+
+@once
+async def step() -> Track:
+    given = settings()
+    links = Links(given.public_url, await Tokens.load(adapters.secrets(given)))
+    return Track(bus=adapters.bus(given), clock=adapters.clock(given), links=links)
+
+
+@functions_framework.aio.http
+@served(lambda: settings().trusted_hops)
+async def track(request: Request) -> Response:
+    return await (await step()).handle(request)

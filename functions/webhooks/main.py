@@ -1,0 +1,35 @@
+"""webhooks, HTTP: provider callbacks. Publishes to engagement-events (consumed by record)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import functions_framework.aio
+
+from shared import adapters, config
+from shared.asgi import served
+from shared.http import Request, Response
+from shared.links import Links
+from shared.once import once
+from shared.tokens import Tokens
+
+from .handler import Webhooks
+
+
+@cache
+def settings() -> config.Base:
+    return config.load(config.Base)
+
+
+@once
+async def step() -> Webhooks:
+    given = settings()
+    secrets = adapters.secrets(given)
+    links = Links(given.public_url, await Tokens.load(secrets))
+    return Webhooks(bus=adapters.bus(given), clock=adapters.clock(given), links=links, secrets=secrets)
+
+
+@functions_framework.aio.http
+@served(lambda: settings().trusted_hops)
+async def webhooks(request: Request) -> Response:
+    return await (await step()).handle(request)

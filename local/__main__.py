@@ -1,0 +1,66 @@
+"""`python -m local run` serves the twin until Ctrl-C; `python -m local demo` drives one to the end and audits it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def run(
+    state: Annotated[Path, typer.Option(help="The folder that holds everything the twin knows.")] = Path(".twin/run"),
+    port: Annotated[int, typer.Option(envvar="PORT")] = 8080,
+    tick: Annotated[float, typer.Option(help="Seconds between ticks.")] = 3.0,
+    smtp_delay: Annotated[
+        int, typer.Option(envvar="TWIN_SMTP_DELAY_MS", help="How long the mailbox takes to accept a mail.")
+    ] = 0,
+    until_eof: Annotated[bool, typer.Option(help="End when standard input closes.")] = False,
+) -> None:
+    """Serve the whole product on http://127.0.0.1:PORT until Ctrl-C."""
+    from local.server import Busy, Twin
+
+    console = os.fdopen(os.dup(1), "w", buffering=1)
+    try:
+        twin = Twin(state, port, tick, smtp_delay)
+    except Busy as busy:
+        print(busy, file=sys.stderr)
+        raise typer.Exit(1) from None
+    log = (state / "twin.log").open("ab", buffering=0)
+    os.dup2(log.fileno(), 1)  # the steps log to standard output, as on Cloud Run
+    os.dup2(log.fileno(), 2)
+
+    def ready() -> None:
+        print(f"Subscriber Pipeline, local twin: {twin.url}", file=console)
+        print(f"State and log: {state}. Ctrl-C ends it; nothing is lost.", file=console)
+
+    async def main() -> None:
+        if until_eof:
+            loop = asyncio.get_running_loop()
+            threading.Thread(target=lambda: (sys.stdin.buffer.read(), loop.call_soon_threadsafe(twin.stop)), daemon=True).start()
+        await twin.run(ready)
+
+    asyncio.run(main())
+
+
+@app.command()
+def demo(
+    state: Annotated[Path, typer.Option(help="The demo's own folder; made anew unless RESUME=1.")] = Path(".twin/demo"),
+    resume: Annotated[bool, typer.Option(envvar="RESUME", help="Continue where an interrupted demo stopped.")] = False,
+    smtp_delay: Annotated[int, typer.Option(envvar="TWIN_SMTP_DELAY_MS")] = 0,
+) -> None:
+    """Run the product's main job end to end, and audit it from the raw stores."""
+    from local.demo import main
+
+    raise typer.Exit(asyncio.run(main(state, resume, smtp_delay)))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,199 @@
+"""The demo's audit: reads the raw stores (store.db, bus.db, mailbox.db) and checks the invariants of design §5, one by one.
+
+recipients = sids in windows = the sum of end states;  nobody twice in a campaign
+sent       = what the mailbox holds, one to one; what it holds beyond that is among the unknown
+expected   = recipients − joined + left
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from local import seed
+from shared.adapters.sqlite_store import SqliteStore
+from shared.links import Links
+from shared.model import batch
+from shared.model.campaign import headlines
+from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.ports import Document
+from shared.tokens import Tokens
+
+
+@dataclass
+class Findings:
+    """`totals` and `campaigns` as demo.json holds them; `faults` are sentences, none when all is well."""
+
+    totals: dict[str, Any] = field(default_factory=dict)
+    campaigns: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    checks: list[str] = field(default_factory=list)
+
+    def check(self, sentence: str, holds: bool, detail: str = "") -> None:
+        """Note a check; a failed one is a fault."""
+        self.checks.append(f"{'ok  ' if holds else 'FAIL'} {sentence}{f' ({detail})' if detail else ''}")
+        if not holds:
+            self.faults.append(sentence)
+
+
+@dataclass(frozen=True)
+class Mailed:
+    """A mail in the mailbox, by its own Message-ID."""
+
+    campaign: str
+    delivery: str
+    sid: str
+    source: bytes
+
+
+async def audit(state: Path, campaigns: Iterable[str], left: set[str], edit: str) -> Findings:
+    """`left`: sids of those who unsubscribed; `edit`: the text that was put into the template before the last of `campaigns`."""
+    found = Findings()
+    store, paths = SqliteStore.open(state / "store.db"), Paths("local")
+    mails = await _mails(state)
+    names = list(campaigns)
+    try:
+        states: Counter[str] = Counter()
+        sent_sids: dict[str, set[str]] = {}
+        for name in names:
+            ledger = await _campaign(store, paths, name, mails, found)
+            states.update(ledger["end_states"])
+            sent_sids[name] = {mail.sid for mail in mails if mail.campaign == name}
+        singles = {name: await _singles(store, paths, name) for name in (CONFIRM, WELCOME)}
+    finally:
+        store.close()
+    held = Counter((mail.campaign, mail.delivery) for mail in mails)
+    duplicates = sum(count - 1 for count in held.values())
+    confirmations, welcomes = singles[CONFIRM]["sent"], singles[WELCOME]["sent"]
+    unknown = states["unknown"] + singles[CONFIRM]["unknown"] + singles[WELCOME]["unknown"]
+    excess = len(mails) - states["sent"] - confirmations - welcomes
+    recipients = sum(row["recipients"] for row in found.campaigns)
+    found.check("nobody got a mail twice", duplicates == 0, f"{duplicates} repeated")
+    found.check("recipients = sum of end states", recipients == sum(states.values()), f"{recipients} = {sum(states.values())}")
+    found.check(
+        "the mailbox holds sent + confirmations + welcomes, the excess is among the unknown",
+        0 <= excess <= unknown,
+        f"{len(mails)} = {states['sent']} + {confirmations} + {welcomes} + {excess}, {unknown} unknown",
+    )
+    last = [mail for mail in mails if mail.campaign == names[-1]]
+    first = [mail for mail in mails if mail.campaign == names[0]]
+    changed = bool(last) and all(_says(mail, edit) for mail in last) and not any(_says(mail, edit) for mail in first)
+    found.check("the edited template is in the second campaign and not in the first", changed)
+    found.check(
+        "who left was in the first campaign and not in the second",
+        left <= sent_sids[names[0]] and not left & sent_sids[names[-1]],
+    )
+    dead, leaks = _bus(state)
+    found.check("no dead letters", dead == 0, str(dead))
+    found.check("no message on the bus holds an address", leaks == 0, f"{leaks} do")
+    found.totals = {
+        "stack": "embedded",
+        "recipients": recipients,
+        "end_states": {name: states[name] for name in batch.END_STATES},
+        "mailbox_messages": len(mails),
+        "confirmations": confirmations,
+        "welcomes": welcomes,
+        "duplicates": duplicates,
+        "human_opens": sum(row["opened"] for row in found.campaigns),
+        "human_clicks": sum(row["clicked"] for row in found.campaigns),
+        "unsubscribed": sum(row["unsubscribed"] for row in found.campaigns),
+        "template_changed": changed,
+        "dead_letters": dead,
+    }
+    return found
+
+
+async def _campaign(store: SqliteStore, paths: Paths, name: str, mails: list[Mailed], found: Findings) -> dict[str, Any]:
+    """Check one campaign's ledger against the mailbox; its row for demo.json."""
+    plan = await store.get(paths.campaign(name))
+    batches = await _all(store, paths.batches(name))
+    pairs = [pair for one in batches for pair in zip(batch.sids(one.data["sids"]), one.data["states"], strict=True)]
+    ends = Counter(batch.NAMES[state] for _, state in pairs)
+    by_state: Callable[[int], set[str]] = lambda wanted: {sid for sid, state in pairs if state == wanted}  # noqa: E731
+    sent, unknown = by_state(batch.SENT), by_state(batch.UNKNOWN)
+    mailed = {mail.sid for mail in mails if mail.campaign == name}
+    joined = len(by_state(batch.SKIPPED_JOINED))
+    data = plan.data if plan else {}
+    expected = int(data.get("expected", 0))
+    row = {
+        "id": name,
+        "state": data.get("state", "missing"),
+        "expected": expected,
+        "recipients": len(pairs),
+        "joined": joined,
+        "left": expected - (len(pairs) - joined),
+        "end_states": {state: ends[state] for state in batch.END_STATES},
+        "mailbox": sum(mail.campaign == name for mail in mails),
+        **await headlines(store, paths, name),
+    }
+    found.campaigns.append(row)
+    found.check(
+        f"{name} is completed, all its batches done",
+        row["state"] == "completed" and all(b.data["state"] == "done" for b in batches),
+    )
+    found.check(f"{name}: nobody is in it twice", len({sid for sid, _ in pairs}) == len(pairs), f"{len(pairs)} recipients")
+    found.check(f"{name}: every recipient has an end state", sum(row["end_states"].values()) == len(pairs), str(dict(ends)))
+    found.check(f"{name}: whoever is sent has the mail, and whoever has it is sent or unknown", sent <= mailed <= sent | unknown)
+    found.check(
+        f"{name}: expected = recipients − joined + left",
+        row["left"] >= 0,
+        f"{expected} = {len(pairs)} − {joined} + {row['left']}",
+    )
+    return row
+
+
+async def _singles(store: SqliteStore, paths: Paths, name: str) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for one in await _all(store, paths.batches(name)):
+        total.update(batch.tally(one.data["states"]))
+    return total
+
+
+async def _all(store: SqliteStore, collection: str) -> list[Document]:
+    found: list[Document] = []
+    while page := await store.page(collection, after=found[-1].id if found else ""):
+        found += page
+    return found
+
+
+async def _mails(state: Path) -> list[Mailed]:
+    links = Links("", await Tokens.load(seed.secrets(state)))
+    with closing(sqlite3.connect(f"file:{state / 'mailbox.db'}?mode=ro", uri=True)) as db:
+        rows = db.execute("SELECT message_id, source FROM mail").fetchall()
+    found = []
+    for message_id, source in rows:
+        ref = links.read_message_id(message_id)
+        found.append(Mailed(ref.campaign, ref.delivery, ref.sid, source))
+    return found
+
+
+def sources(state: Path, campaign: str) -> list[bytes]:
+    """The sources of a campaign's mails in the mailbox, ordered by Message-ID: the same after every crash."""
+    with closing(sqlite3.connect(f"file:{state / 'mailbox.db'}?mode=ro", uri=True)) as db:
+        rows = db.execute("SELECT source FROM mail WHERE message_id LIKE ? ORDER BY message_id", (f"<{campaign}~%",))
+        return [source for (source,) in rows]
+
+
+def _says(mail: Mailed, edit: str) -> bool:
+    """Whether the mail's text holds `edit`, which is a plain ASCII word."""
+    return edit.encode() in mail.source.replace(b"=\r\n", b"")
+
+
+def _bus(state: Path) -> tuple[int, int]:
+    """(dead letters, messages that hold an @)."""
+    with closing(sqlite3.connect(f"file:{state / 'bus.db'}?mode=ro", uri=True)) as db:
+        [dead] = db.execute("SELECT count(*) FROM dead_letters").fetchone()
+        tables = ("deliveries", "delivered", "dead_letters")
+        leaks = sum(db.execute(f"SELECT count(*) FROM {table} WHERE data LIKE '%@%'").fetchone()[0] for table in tables)
+    return dead, leaks
+
+
+def write(found: Findings, file: Path) -> None:
+    """demo.json."""
+    file.write_text(json.dumps({**found.totals, "campaigns": found.campaigns}, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,377 @@
+"""The product's main job, end to end, on real input: drives a twin that runs as a process of its own, as people and programs would.
+
+Every step can be done again, so RESUME=1 continues after a crash of either process: what the product knows decides what is left to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from local import audit, seed
+from shared.adapters.sqlite_store import SqliteStore
+from shared.model import campaign as campaigns
+from shared.model import console as tabs
+from shared.model.address import canonical_v1, sid_of
+from shared.model.paths import Paths
+
+CONTACTS = Path(__file__).parent / "demo_contacts.csv"
+VISITOR = "mira@example.org"
+FIRST, SECOND = "C-0001", "C-0002"
+EDIT = "HarvestMarket2026"
+BROWSER = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
+PATIENCE = 180.0  # seconds without any progress before the demo gives up
+WANTED = tabs.ROW_FIELDS.index("Wanted") + 1
+
+
+class Stuck(Exception):
+    """Something that should have happened did not; the message says what."""
+
+
+class Demo:
+    """One drive. `state` is the demo's folder; `url` the twin's address."""
+
+    def __init__(self, state: Path, url: str, session: aiohttp.ClientSession, out: Console) -> None:
+        self.state, self.url, self.session, self.out = state, url, session, out
+        self.store = SqliteStore.open(state / "store.db")
+        self.paths = Paths("local")
+        self.contacts = list(csv.DictReader(CONTACTS.open(encoding="utf-8", newline="")))
+        self.forged: dict[str, int] = {}
+
+    # --- calls
+
+    async def get(self, url: str, **options: Any) -> tuple[int, bytes]:
+        async with self.session.get(url, headers=BROWSER, allow_redirects=False, **options) as answer:
+            return answer.status, await answer.read()
+
+    async def post(self, url: str, **options: Any) -> tuple[int, bytes]:
+        async with self.session.post(url, **{"headers": BROWSER, **options}) as answer:
+            return answer.status, await answer.read()
+
+    async def mails(self, address: str) -> list[dict[str, Any]]:
+        """The mails to one address, newest first, with their text."""
+        _, body = await self.get(f"{self.url}/mailbox.json", params={"rcpt": address})
+        return list(json.loads(body)["mails"])
+
+    async def cells(self, tab: str) -> list[list[str]]:
+        _, body = await self.get(f"{self.url}/v4/spreadsheets/{seed.SHEET}/values/'{tab}'!A1:Z")
+        return list(json.loads(body).get("values", []))
+
+    async def row(self, number: int, **fields: str) -> None:
+        """Type into a row of the Campaigns tab, as the grid does."""
+        typed = [[number, tabs.ROW_FIELDS.index(name) + 1, text] for name, text in fields.items()]
+        status, body = await self.post(f"{self.url}/sheet/edit", json={"tab": tabs.CAMPAIGNS, "cells": typed})
+        if status != 200:
+            raise Stuck(f"the Sheet refused an edit: {body.decode()}")
+
+    async def until(self, what: str, done: Callable[[], Awaitable[tuple[int, int]]]) -> None:
+        """Show a bar until `done` returns (n, n); progress of any size renews the patience."""
+        columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.out) as bar:
+            task, best, since = bar.add_task(what, total=None), -1, time.monotonic()
+            while True:
+                have, want = await done()
+                bar.update(task, completed=have, total=want or None)
+                if want and have >= want:
+                    return
+                if have > best:
+                    best, since = have, time.monotonic()
+                if time.monotonic() - since > PATIENCE:
+                    raise Stuck(f"{what}: {have} of {want} after {PATIENCE:.0f} s without progress")
+                await asyncio.sleep(0.25)
+
+    # --- the story
+
+    async def import_contacts(self) -> None:
+        """Paste the file into the Import tab; wait for one answer per row."""
+        fields = tabs.IMPORT_FIELDS[1:]
+        rows = [[contact[name] for name in fields] for contact in self.contacts]
+        await self.until("The Sheet is ready", self._tab_ready)
+        body = {"valueInputOption": "RAW", "data": [{"range": f"{tabs.IMPORT}!B2", "values": rows}]}
+        status, answer = await self.post(f"{self.url}/v4/spreadsheets/{seed.SHEET}/values:batchUpdate", json=body)
+        if status != 200:
+            raise Stuck(f"the contacts could not be pasted: {answer.decode()}")
+        await self.until("Import: one answer per row", self._answered)
+
+    async def _tab_ready(self) -> tuple[int, int]:
+        _, body = await self.get(f"{self.url}/v4/spreadsheets/{seed.SHEET}/values/{tabs.IMPORT}!A1:G1002")
+        rows = json.loads(body).get("values", [])
+        return int(len(rows) > 1000), 1
+
+    async def _answered(self) -> tuple[int, int]:
+        return len(await self.answers()), len(self.contacts)
+
+    async def answers(self) -> dict[str, str]:
+        """Row id -> the answer in the Import tab."""
+        rows = await self.cells(tabs.IMPORT)
+        return {row[0]: row[6] for row in rows[1:] if len(row) > 6 and row[6]}
+
+    async def sign_up(self) -> None:
+        """Sign up by the form and confirm with the link found in the mail; looking at the link changes nothing."""
+        if not await self.mails(VISITOR):
+            status, _ = await self.post(f"{self.url}/subscribe", data={"email": VISITOR, "name": "Mira"})
+            if status != 200:
+                raise Stuck(f"the sign-up was answered {status}")
+        await self.until("Sign-up: the confirmation arrives", lambda: self._mail_count(VISITOR, 1))
+        mail = (await self.mails(VISITOR))[-1]
+        [link] = set(re.findall(r"http://[^\s>]+/subscribe/confirm/[^\s>]+", mail["text"]))
+        path = self.paths.subscriber(self.sid(VISITOR))
+        before = await self.store.get(path)
+        for _ in range(2):
+            await self.get(link)
+        after = await self.store.get(path)
+        if before is None or after is None or before.version != after.version:
+            raise Stuck("a GET of the confirmation link changed something")
+        status, _ = await self.post(link)
+        if status != 200:
+            raise Stuck(f"the confirmation was answered {status}")
+        await self.until("Sign-up: the welcome arrives", lambda: self._mail_count(VISITOR, 2))
+
+    async def _mail_count(self, address: str, want: int) -> tuple[int, int]:
+        return min(len(await self.mails(address)), want), want
+
+    async def campaign(self, id: str, **fields: str) -> None:
+        """Choose Go in the row; follow the ledger to the end."""
+        number = int(id.removeprefix("C-")) + 1
+        known = await self.store.get(self.paths.campaign(id))
+        if known is None or known.data["state"] in ("draft", "scheduled"):
+            await self.row(number, **fields, Wanted="Go")
+        await self.until(f"{id} {fields['Name']}", lambda: self._progress(id))
+        await self.until(f"{id} is completed", lambda: self._completed(id))
+
+    async def _progress(self, id: str) -> tuple[int, int]:
+        plan = await self.store.get(self.paths.campaign(id))
+        if plan is None or "expected" not in plan.data:
+            if plan and plan.data["state"] == "draft" and plan.data.get("answer"):
+                raise Stuck(f"{id}: {plan.data['answer']}")
+            return 0, 0
+        counts = await campaigns.progress(self.store, self.paths, id)
+        done = counts["recipients"] - counts["handed"] - counts["deferred"]
+        return done, plan.data["expected"] if plan.data["state"] == "running" else done
+
+    async def _completed(self, id: str) -> tuple[int, int]:
+        """Completed, and nothing unknown that the mailbox's reports can still settle."""
+        plan = await self.store.get(self.paths.campaign(id))
+        totals = plan.data.get("totals", {}) if plan else {}
+        return int(bool(totals) and not totals["unknown"]), 1
+
+    async def readers(self) -> None:
+        """Every third reader opens, every seventh clicks; then a forged click and a forged push."""
+        links = self.ours(FIRST)
+        for index, source in enumerate(links):
+            if index % 3 == 0:
+                await self.get(_link(source, "/track/o/"))
+            if index % 7 == 0:
+                status, _ = await self.get(_link(source, "/track/k/"))
+                if status != 302:
+                    raise Stuck(f"a click was answered {status}")
+        click = _link(links[0], "/track/k/")
+        self.forged["click"], _ = await self.get(f"{click[:-4]}AAAA")
+        envelope = {"message": {"data": "e30=", "messageId": "1"}, "subscription": "forged"}
+        self.forged["push"], _ = await self.post(
+            f"{self.url}/send_batch", json=envelope, headers={"authorization": "Bearer forged"}
+        )
+
+    def leavers(self) -> list[bytes]:
+        return self.ours(FIRST)[5:10]
+
+    async def leave(self) -> set[str]:
+        """Five leave by one-click POST, as a mail program does; the last of them twice. Their sids."""
+        sources = self.leavers()
+        for source in [*sources, sources[-1]]:
+            status, _ = await self.post(_link(source, "/unsubscribe/"), data={"List-Unsubscribe": "One-Click"})
+            if status != 200:
+                raise Stuck(f"a one-click unsubscribe was answered {status}")
+        return {self.sid(_recipient(source)) for source in sources}
+
+    def edit_template(self) -> None:
+        """Change the file on disk, with any editor."""
+        file = self.state / seed.FOLDER / "newsletter.md"
+        text = file.read_text(encoding="utf-8")
+        if EDIT not in text:
+            file.write_text(f"{text}\nMeet us at {EDIT}, row 7.\n", encoding="utf-8")
+
+    async def quiet(self) -> None:
+        """Wait until the bus has nothing under way and the Sheet shows the last of it."""
+
+        async def empty() -> tuple[int, int]:
+            _, body = await self.get(f"{self.url}/status.json")
+            pending = sum(json.loads(body)["pending"].values())
+            return int(pending == 0), 1
+
+        await self.until("All events are recorded", empty)
+        await self.post(f"{self.url}/tick")
+
+    # --- helpers
+
+    def sid(self, address: str) -> str:
+        secret = json.loads((self.state / "secrets" / "pepper.json").read_text())
+        return sid_of(bytes.fromhex(secret[0]), "local", canonical_v1(address))
+
+    def ours(self, campaign: str) -> list[bytes]:
+        """The sources of a campaign's mails in the mailbox, in the order of their recipients."""
+        return audit.sources(self.state, campaign)
+
+
+def _link(source: bytes, part: str) -> str:
+    """The first link of a mail that holds `part`."""
+    text = re.sub(rb"=\r\n", b"", source).replace(b"=3D", b"=").decode("ascii", "replace")
+    found = re.search(rf"http://[^\s\"<>]*{re.escape(part)}[^\s\"<>]*", text)
+    if found is None:
+        raise Stuck(f"a mail without a {part} link")
+    return found[0]
+
+
+def _recipient(source: bytes) -> str:
+    found = re.search(rb"^To: *<?([^\s<>]+)", source, re.MULTILINE)
+    if found is None:
+        raise Stuck("a mail without a recipient")
+    return found[1].decode()
+
+
+async def main(state: Path, resume: bool, smtp_delay: int) -> int:
+    """Run the demo; the exit status. 0 only when every check of the audit holds."""
+    out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    started = time.monotonic()
+    if not resume:
+        shutil.rmtree(state, ignore_errors=True)
+    else:
+        out.print(f"Continuing in {state}.")
+    port = _port(state)
+    twin = _start(state, port, smtp_delay)
+    try:
+        found = await _drive(state, f"http://127.0.0.1:{port}", out)
+    except (Stuck, aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+        gone = twin.poll() is not None
+        what = f"The twin stopped (exit {twin.returncode})" if gone else str(error) or type(error).__name__
+        out.print(f"[red]Stopped:[/] {what}. The twin's log is {state / 'twin.log'}; RESUME=1 make demo continues.")
+        return 1
+    finally:
+        _end(twin)
+    findings = await audit.audit(state, (FIRST, SECOND), found["left"], EDIT)
+    _finish(findings, found, started)
+    audit.write(findings, state.parent / "demo.json")
+    _report(findings, found, out, state)
+    return 1 if findings.faults else 0
+
+
+async def _drive(state: Path, url: str, out: Console) -> dict[str, Any]:
+    timeout = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        await _answers(session, url)
+        demo = Demo(state, url, session, out)
+        try:
+            await demo.import_contacts()
+            await demo.sign_up()
+            await demo.campaign(FIRST, Name="First harvest", Template="newsletter")
+            await demo.readers()
+            left = await demo.leave()
+            demo.edit_template()
+            await demo.campaign(SECOND, Name="Second harvest", Template="newsletter", Segment="everyone")
+            await demo.quiet()
+            answers = await demo.answers()
+            shown = {tab: await demo.cells(tab) for tab in (tabs.CAMPAIGNS, tabs.DASHBOARD)}
+        finally:
+            demo.store.close()
+    return {"left": left, "answers": answers, "tabs": shown, "forged": demo.forged, "contacts": demo.contacts}
+
+
+def _finish(findings: audit.Findings, found: dict[str, Any], started: float) -> None:
+    """Add what only the drive knows: the import's answers against the file's own expectations, the forgeries, the time."""
+    answers: dict[str, str] = found["answers"]
+    good = {id for id, answer in answers.items() if answer.startswith(("Imported", "Updated"))}
+    wanted = {f"I-{n:04d}" for n, contact in enumerate(found["contacts"], 1) if contact["Expect"] == "imported"}
+    findings.totals |= {"imported": len(good), "rejected": len(answers) - len(good)}
+    findings.totals["seconds"] = round(time.monotonic() - started, 1)
+    findings.check(
+        "each imported row has the answer that the file expects",
+        good == wanted,
+        f"{len(good)} in, {len(answers) - len(good)} out",
+    )
+    forged = found["forged"]
+    findings.check("a forged click is refused", forged.get("click") == 404, str(forged.get("click")))
+    findings.check("a forged push is refused", forged.get("push") in (401, 403), str(forged.get("push")))
+    findings.check("five left", findings.totals["unsubscribed"] == 5, str(findings.totals["unsubscribed"]))
+
+
+def _report(findings: audit.Findings, found: dict[str, Any], out: Console, state: Path) -> None:
+    for tab, rows in found["tabs"].items():
+        filled = [row for row in rows[1:] if len(row) > 1 and any(row[1:])]
+        out.print(_table(tab, rows[0], filled))
+    out.print("[bold]Audit, from the raw stores[/]")
+    for line in findings.checks:
+        out.print(f"  [{'green' if line.startswith('ok') else 'red'}]{line}[/]")
+    out.print(f"Figures: {state.parent / 'demo.json'}. Look around in the same state: make run STATE={state}")
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    used = [at for at, _ in enumerate(header) if any(len(row) > at and row[at] for row in rows)]
+    for at in used:
+        table.add_column(header[at], overflow="fold")
+    for row in rows:
+        table.add_row(*[row[at] if at < len(row) else "" for at in used])
+    return table
+
+
+# --- the twin as a process
+
+
+def _port(state: Path) -> int:
+    """The links in mails hold the port, so a resumed demo keeps the one it had."""
+    file = state / "port"
+    if file.exists():
+        return int(file.read_text())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    state.mkdir(parents=True, exist_ok=True)
+    file.write_text(str(port))
+    return port
+
+
+def _start(state: Path, port: int, smtp_delay: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "local", "run", "--state", str(state), "--port", str(port), "--tick", "1", "--until-eof"]
+    environ = {**os.environ, "TWIN_SMTP_DELAY_MS": str(smtp_delay)}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environ)
+
+
+def _end(twin: subprocess.Popen[bytes]) -> None:
+    if twin.stdin:
+        twin.stdin.close()
+    try:
+        twin.wait(30)
+    except subprocess.TimeoutExpired:
+        twin.kill()
+        twin.wait()
+
+
+async def _answers(session: aiohttp.ClientSession, url: str) -> None:
+    """Wait until every dependency of the sign-up page is there."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            async with session.get(f"{url}/subscribe/health") as answer:
+                if answer.status == 200:
+                    return
+        except aiohttp.ClientError:
+            pass
+        if time.monotonic() > until:
+            raise Stuck("the twin does not answer")
+        await asyncio.sleep(0.2)

@@ -1,0 +1,194 @@
+"""The Drive API v3 calls that we use, over a plain folder: a template is a file that any editor can change."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from local.google.rest import Call, Refused, endpoint, partial
+
+FOLDER_MIME = "application/vnd.google-apps.folder"
+_MIME = {
+    ".md": "text/markdown",
+    ".html": "text/html",
+    ".htm": "text/html",
+    ".mjml": "text/mjml",
+    ".txt": "text/plain",
+    ".css": "text/css",
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".svg": "image/svg+xml",
+    ".pdf": "application/pdf",
+}
+_LEFT_BEHIND = (".swp", ".swo", ".tmp", ".bak", ".orig", ".part", ".crdownload")
+_CLAUSE = re.compile(
+    r"\s*(?:'(?P<parent>(?:[^'\\]|\\.)*)' in parents|trashed\s*=\s*(?P<trashed>true|false)"
+    r"|(?P<field>mimeType|name)\s*(?P<sign>!?=)\s*'(?P<value>(?:[^'\\]|\\.)*)')\s*(?:and(?=\s)|$)"
+)
+
+
+class DriveFolder:
+    """A folder on disk seen as a Drive folder with the id `root`. Versions are kept in `database`, so that they only grow.
+
+    An id is a hash of the path: stable while a file keeps its name and place. Hidden files, editors' drafts and links that
+    lead out are not there for anyone.
+    """
+
+    def __init__(self, folder: Path, database: Path, root: str = "templates") -> None:
+        self.folder = folder.resolve()
+        self.root = root
+        self.folder.mkdir(parents=True, exist_ok=True)
+        database.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(database, check_same_thread=False, isolation_level=None, timeout=30)
+        self._db.executescript(
+            "pragma journal_mode=wal; create table if not exists versions (id text primary key, number integer, mark text)"
+        )
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        self._db.close()
+
+    def routes(self) -> list[Route]:
+        """Mounted at the server's root; the client's endpoint is /drive/v3/."""
+        return [
+            Route("/drive/v3/files", endpoint(self._list)),
+            Route("/drive/v3/files/{id}", endpoint(self._get)),
+            Route("/drive/v3/files/{id}/export", endpoint(self._export)),
+        ]
+
+    def paths(self) -> list[Path]:
+        """Everything below the folder that people see, files and folders, by path."""
+        found = []
+        for path in sorted(self.folder.rglob("*")):
+            inside = path.resolve().is_relative_to(self.folder)
+            if inside and path.exists() and not any(_hidden(part) for part in path.relative_to(self.folder).parts):
+                found.append(path)
+        return found
+
+    def find(self, name: str) -> Path | None:
+        """The file with this path relative to the folder, when people may see it."""
+        return next((path for path in self.paths() if path.is_file() and path.relative_to(self.folder).as_posix() == name), None)
+
+    def _list(self, call: Call) -> dict[str, Any]:
+        wanted = _query(call.query.get("q", ""))
+        files = [self._file(path) for path in self.paths()]
+        parent = next((value for field, _, value in wanted if field == "parent"), None)
+        if parent is not None and parent != self.root and parent not in [one["id"] for one in files]:
+            raise Refused(404, "File not found: .", "notFound", "fileId")
+        files = [one for one in files if all(_matches(one, *clause) for clause in wanted)]
+        order = call.query.get("orderBy", "")
+        if order not in ("", "name", "name desc"):
+            raise Refused(400, f"Sorting is not supported: {order}", "invalid", "orderBy")
+        files.sort(key=lambda one: one["name"].casefold(), reverse=order == "name desc")
+        try:
+            size, start = int(call.query.get("pageSize", "100")), int(call.query.get("pageToken") or 0)
+        except ValueError:
+            raise Refused(400, "Invalid Value", "invalid", "pageToken") from None
+        if not 1 <= size <= 1000:
+            raise Refused(400, "Invalid value. Values must be within the range: [1, 1000]", "invalidParameter", "pageSize")
+        fields = call.query.get("fields", "nextPageToken,files(kind,id,name,mimeType)")
+        page: dict[str, Any] = {"files": files[start : start + size]}
+        if start + size < len(files):
+            page["nextPageToken"] = str(start + size)
+        return partial(page, fields)
+
+    def _get(self, call: Call) -> dict[str, Any] | Response:
+        path = self._by_id(call.path["id"])
+        if call.query.get("alt") != "media":
+            found = self._folder_itself() if path == self.folder else self._file(path)
+            return partial(found, call.query.get("fields", "kind,id,name,mimeType"))
+        if path.is_dir():
+            reason = "Only files with binary content can be downloaded. Use Export with Docs Editors files."
+            raise Refused(403, reason, "fileNotDownloadable", "alt")
+        return Response(path.read_bytes(), media_type=_mime(path))
+
+    def _export(self, call: Call) -> dict[str, Any]:
+        self._by_id(call.path["id"])
+        if not call.query.get("mimeType"):
+            raise Refused(400, "Required parameter: mimeType", "required", "mimeType")
+        raise Refused(403, "Export only supports Docs Editors files.", "fileNotExportable")
+
+    def _by_id(self, file: str) -> Path:
+        if file == self.root:
+            return self.folder
+        for path in self.paths():
+            if self._id(path) == file:
+                return path
+        raise Refused(404, f"File not found: {file}.", "notFound", "fileId")
+
+    def _id(self, path: Path) -> str:
+        if path == self.folder:
+            return self.root
+        return "1" + hashlib.sha256(path.relative_to(self.folder).as_posix().encode()).hexdigest()[:32]
+
+    def _folder_itself(self) -> dict[str, Any]:
+        return {"kind": "drive#file", "id": self.root, "name": self.folder.name, "mimeType": FOLDER_MIME, "trashed": False}
+
+    def _file(self, path: Path) -> dict[str, Any]:
+        status = path.stat()
+        data = path.read_bytes() if path.is_file() else None
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest() if data is not None else ""
+        found = {
+            "kind": "drive#file",
+            "id": self._id(path),
+            "name": path.name,
+            "mimeType": _mime(path),
+            "parents": [self._id(path.parent)],
+            "trashed": False,
+            "version": str(self._version(self._id(path), f"{status.st_mtime_ns} {md5}")),
+            "modifiedTime": datetime.fromtimestamp(status.st_mtime, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
+        }
+        return found | ({} if data is None else {"md5Checksum": md5, "size": str(len(data))})
+
+    def _version(self, file: str, mark: str) -> int:
+        """One more than before when time or content changed, even back to what they were."""
+        with self._lock:
+            known = self._db.execute("select number, mark from versions where id = ?", (file,)).fetchone() or (0, "")
+            if known[1] != mark:
+                known = (known[0] + 1, mark)
+                self._db.execute("insert or replace into versions values (?, ?, ?)", (file, *known))
+            return int(known[0])
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "#", "~$")) or name.endswith("~") or name.lower().endswith(_LEFT_BEHIND)
+
+
+def _mime(path: Path) -> str:
+    return FOLDER_MIME if path.is_dir() else _MIME.get(path.suffix.lower(), "application/octet-stream")
+
+
+def _query(text: str) -> list[tuple[str, str, str]]:
+    """The clauses of a `q`: (parent | trashed | mimeType | name, "=" or "!=", value), all joined by "and"."""
+    clauses, place = [], 0
+    while place < len(text):
+        found = _CLAUSE.match(text, place)
+        if not found:
+            raise Refused(400, "Invalid Value", "invalid", "q")
+        kind = next(name for name in ("parent", "trashed", "field") if found[name] is not None)
+        value = re.sub(r"\\(.)", r"\1", found["value" if kind == "field" else kind])
+        clauses.append((found["field"] or kind, found["sign"] or "=", value))
+        place = found.end()
+    return clauses
+
+
+def _matches(file: dict[str, Any], field: str, sign: str, value: str) -> bool:
+    if field == "parent":
+        return value in file["parents"]
+    if field == "trashed":
+        return value == "false"
+    return bool(file[field] == value) == (sign == "=")

@@ -1,0 +1,56 @@
+"""What a new twin starts with: secrets, a tenant, a workbook, a folder of starter templates. Doing it again changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from local.google import Google
+from shared import config
+from shared.adapters import store as open_store
+from shared.adapters.embedded import FileSecrets
+from shared.errors import Conflict
+from shared.mail.source import Identity
+from shared.model import tenant
+from shared.model.paths import Paths
+from shared.ports import Create
+
+SHEET = "ops-sheet"
+FOLDER = "templates"
+ZONE = "Europe/Lisbon"
+STARTER = Path(__file__).parent / "starter"
+NAME = "Lumen Coffee"
+IDENTITY = Identity(
+    from_name=NAME,
+    from_address="hello@lumen-coffee.example",
+    postal_address="Lumen Coffee, 12 Harbour Street, 1100-001 Lisbon",
+    list_name=f"{NAME} news",
+    list_domain="news.lumen-coffee.example",
+)
+
+
+def secrets(state: Path) -> FileSecrets:
+    """The twin's secrets, generated at its first start."""
+    found = FileSecrets(state / "secrets")
+    for name in ("pepper", "signing-key", "webhook-generic"):
+        found.ensure(name)
+    return found
+
+
+def templates(folder: Path) -> None:
+    """Copy the starter templates into a folder that is not there yet."""
+    if not folder.exists():
+        draft = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(STARTER, draft)
+        draft.rename(folder)
+
+
+async def workbook_and_tenant(settings: config.Base, google: Google) -> None:
+    """Make the workbook and the tenant's document."""
+    google.sheets.create_spreadsheet(SHEET, f"{NAME}: ops dashboard", ZONE)
+    document = tenant.document(NAME, IDENTITY, SHEET, FOLDER)
+    try:
+        await open_store(settings).commit([Create(Paths(settings.tenant).tenant, document)])
+    except Conflict:
+        pass  # an earlier start made it

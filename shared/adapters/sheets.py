@@ -1,0 +1,148 @@
+"""The Sheet port on Google Sheets (API v4). The quota is 60 write calls a minute, so every verb is one call when it can be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shared.adapters.google_rest import Service
+from shared.errors import BadInput
+from shared.model.cells import neutralise
+from shared.ports import Rows, Workbook
+
+SCOPES = ("https://www.googleapis.com/auth/spreadsheets",)
+VALUES = "spreadsheets.values"
+SPARE_ROWS = 500  # added beyond what is needed when a tab is too small, so that it rarely happens
+
+
+class Sheets:
+    """One spreadsheet. `endpoint` is the root URL of an emulator, "" for Google with the environment's credentials."""
+
+    def __init__(self, spreadsheet_id: str, endpoint: str = "") -> None:
+        self._id = spreadsheet_id
+        self._service = Service("sheets", "v4", "/", endpoint, SCOPES)
+
+    async def workbook(self) -> Workbook:
+        """Raises NotFound for an unknown spreadsheet, BadInput when it is not shared with us."""
+        found = await self._properties("properties.timeZone,sheets.properties(sheetId,title)")
+        tabs = {sheet["properties"]["title"]: int(sheet["properties"]["sheetId"]) for sheet in found["sheets"]}
+        return Workbook(zone=found["properties"]["timeZone"], tabs=tabs)
+
+    async def add_tabs(self, titles: Sequence[str]) -> None:
+        """Make what is missing; another writer making the same tab at the same moment is no error."""
+        for _ in range(3):
+            there = (await self.workbook()).tabs
+            missing = [title for title in dict.fromkeys(titles) if title not in there]
+            if not missing:
+                return
+            try:
+                await self._change([_add_sheet(title) for title in missing])
+                return
+            except BadInput as error:
+                if "already exists" not in str(error):
+                    raise
+        raise BadInput("The tabs could not be added, because somebody keeps adding tabs with the same names.")
+
+    async def read(self, ranges: Sequence[str]) -> list[list[list[str]]]:
+        """Displayed text, one values:batchGet for all ranges."""
+        if not ranges:
+            return []
+        found = await self._service.call(
+            VALUES,
+            lambda values: values.batchGet(
+                spreadsheetId=self._id, ranges=list(ranges), majorDimension="ROWS", valueRenderOption="FORMATTED_VALUE"
+            ),
+        )
+        return [[[str(cell) for cell in row] for row in part.get("values", [])] for part in found["valueRanges"]]
+
+    async def write(self, updates: Mapping[str, Rows], *, formulas: bool = False) -> None:
+        """One values:batchUpdate. A tab that is too small is enlarged and the write repeated (three more calls, rarely)."""
+        data = [{"range": where, "values": _plain(rows, formulas)} for where, rows in updates.items()]
+        if not data:
+            return
+        body = {"valueInputOption": "USER_ENTERED" if formulas else "RAW", "data": data}
+        try:
+            await self._batch_update(body)
+        except BadInput as error:
+            if "exceeds grid limits" not in str(error):
+                raise
+            await self._grow(updates)
+            await self._batch_update(body)
+
+    async def append(self, tab: str, rows: Rows) -> None:
+        """Inserts rows. After Unavailable they may have been added all the same: look before trying again."""
+        if not rows:
+            return
+        body = {"values": _plain(rows, formulas=False)}
+        await self._service.call(
+            VALUES,
+            lambda values: values.append(
+                spreadsheetId=self._id, range=quote(tab), valueInputOption="RAW", insertDataOption="INSERT_ROWS", body=body
+            ),
+            repeat=False,
+        )
+
+    async def clear(self, ranges: Sequence[str]) -> None:
+        """Empties cells; formats and notes stay."""
+        if ranges:
+            body = {"ranges": list(ranges)}
+            await self._service.call(VALUES, lambda values: values.batchClear(spreadsheetId=self._id, body=body))
+
+    async def _properties(self, fields: str) -> Any:
+        return await self._service.call("spreadsheets", lambda sheets: sheets.get(spreadsheetId=self._id, fields=fields))
+
+    async def _change(self, requests: list[dict[str, Any]]) -> None:
+        body = {"requests": requests}
+        await self._service.call("spreadsheets", lambda sheets: sheets.batchUpdate(spreadsheetId=self._id, body=body))
+
+    async def _batch_update(self, body: dict[str, Any]) -> None:
+        await self._service.call(VALUES, lambda values: values.batchUpdate(spreadsheetId=self._id, body=body))
+
+    async def _grow(self, updates: Mapping[str, Rows]) -> None:
+        """Sheets refuses values beyond a tab's grid (1,000 rows by 26 columns when new) instead of enlarging it."""
+        sizes = await self._properties("sheets.properties(sheetId,title,gridProperties(rowCount,columnCount))")
+        requests = []
+        for properties in (sheet["properties"] for sheet in sizes["sheets"]):
+            grid = properties["gridProperties"]
+            ends = [_end(where, rows) for where, rows in updates.items() if _title(where) == properties["title"]]
+            rows = max((end[0] for end in ends), default=0)
+            columns = max((end[1] for end in ends), default=0)
+            if rows > grid["rowCount"] or columns > grid["columnCount"]:
+                size = {
+                    "rowCount": rows + SPARE_ROWS if rows > grid["rowCount"] else grid["rowCount"],
+                    "columnCount": max(columns, grid["columnCount"]),
+                }
+                wanted = {"sheetId": properties["sheetId"], "gridProperties": size}
+                fields = "gridProperties.rowCount,gridProperties.columnCount"
+                requests.append({"updateSheetProperties": {"properties": wanted, "fields": fields}})
+        if requests:
+            await self._change(requests)
+
+
+def quote(tab: str) -> str:
+    """A tab's title as A1 notation wants it."""
+    return "'" + tab.replace("'", "''") + "'"
+
+
+def _plain(rows: Rows, formulas: bool) -> list[list[Any]]:
+    return [[cell if formulas else neutralise(cell) for cell in row] for row in rows]
+
+
+def _add_sheet(title: str) -> dict[str, Any]:
+    return {"addSheet": {"properties": {"title": title, "gridProperties": {"frozenRowCount": 1}}}}
+
+
+def _title(where: str) -> str:
+    tab = where.rpartition("!")[0]
+    return tab[1:-1].replace("''", "'") if tab.startswith("'") else tab
+
+
+def _end(where: str, rows: Rows) -> tuple[int, int]:
+    """The last row and column (from 1) that values written at a range reach."""
+    start = re.match(r"\$?([A-Za-z]*)\$?(\d*)", where.rpartition("!")[2])
+    letters, digits = start.groups() if start else ("", "")
+    column = 0
+    for letter in (letters or "A").upper():
+        column = column * 26 + ord(letter) - ord("A") + 1
+    return int(digits or 1) + len(rows) - 1, column + max((len(row) for row in rows), default=1) - 1

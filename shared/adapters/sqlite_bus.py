@@ -1,0 +1,83 @@
+"""The publishing half of the laptop's bus: messages become rows, one for each subscription, before `publish` returns.
+
+The other half, `local.bus`, pushes the rows to the steps and declares which topics and subscriptions exist. The schema is here,
+where both can import it. A row of `deliveries` is waiting (`due`: when, in ms since the epoch) or in flight (`due` NULL).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shared.adapters.sqlite_file import SqliteFile
+from shared.errors import Unavailable
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS topics (name TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS subscriptions (name TEXT PRIMARY KEY, topic TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS deliveries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, subscription TEXT NOT NULL, topic TEXT NOT NULL, message TEXT NOT NULL,
+    data TEXT NOT NULL, published INTEGER NOT NULL, due INTEGER,
+    attempts INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (subscription, due);
+CREATE TABLE IF NOT EXISTS delivered (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, subscription TEXT NOT NULL, topic TEXT NOT NULL, message TEXT NOT NULL,
+    data TEXT NOT NULL, published INTEGER NOT NULL, at INTEGER NOT NULL, attempts INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS dead_letters (
+    id INTEGER PRIMARY KEY, subscription TEXT NOT NULL, topic TEXT NOT NULL, message TEXT NOT NULL, data TEXT NOT NULL,
+    published INTEGER NOT NULL, at INTEGER NOT NULL, attempts INTEGER NOT NULL, status INTEGER NOT NULL, reason TEXT NOT NULL
+);
+"""
+_PUBLISH = """
+INSERT INTO deliveries (subscription, topic, message, data, published, due)
+SELECT name, topic, ?, ?, ?, ? FROM subscriptions WHERE topic = ?
+"""
+
+
+class SqliteBus:
+    """Implements `shared.ports.Bus` for any process that can open the file."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteBus:
+        """Open or make the file; needs no event loop. Raises Unavailable."""
+        return cls(SqliteFile.open(path, SCHEMA))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    async def publish(self, topic: str, messages: Sequence[Mapping[str, Any]]) -> None:
+        """All messages or none, durable on return. Raises Unavailable, also for a topic that nobody has declared."""
+        now = time.time_ns() // 1_000_000
+        rows = [(_new_id(), json.dumps(message, allow_nan=False), now, now, topic) for message in messages]
+
+        def work(connection: sqlite3.Connection) -> None:
+            if connection.execute("SELECT 1 FROM topics WHERE name = ?", (topic,)).fetchone() is None:
+                raise Unavailable("bus", f"nobody has declared the topic {topic!r}; is the local bus running?")
+            connection.executemany(_PUBLISH, rows)
+
+        await self._file.write(work)
+        self._file.signal()
+
+    async def check(self) -> None:
+        """Return when a publish would be accepted now; raises Unavailable."""
+        await self._file.write(_expect_topics)
+
+
+def _expect_topics(connection: sqlite3.Connection) -> None:
+    if connection.execute("SELECT 1 FROM topics").fetchone() is None:
+        raise Unavailable("bus", "nobody has declared a topic; is the local bus running?")
+
+
+def _new_id() -> str:
+    return str(secrets.randbits(60))

@@ -1,0 +1,391 @@
+"""The Store on one SQLite file, for the laptop without a cloud account: Firestore's semantics, durable at every commit.
+
+A document is one row of JSON in a table clustered by (collection, id), so a page is a range scan. Filters are decided by one
+Python rule; SQL only leaves out the rows whose text cannot hold the value asked for, which needs no index and so costs writes
+nothing. Bytes are stored as {"__bytes__": base64}: names that look like `__this__` are reserved, as they are in Firestore.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import secrets
+import sqlite3
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from shared.adapters.sqlite_file import SqliteFile
+from shared.errors import Conflict, Unavailable
+from shared.ports import MAX_WRITES, ArrayUnion, Create, Data, Delete, Document, Filter, Maximum, Minimum, Write
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS documents (
+    collection TEXT NOT NULL, id TEXT NOT NULL, version TEXT NOT NULL, data TEXT NOT NULL,
+    PRIMARY KEY (collection, id)
+) WITHOUT ROWID
+"""
+_GET = "SELECT version, data FROM documents WHERE collection = ? AND id = ?"
+_CREATE = "INSERT INTO documents VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_REPLACE = "REPLACE INTO documents VALUES (?, ?, ?, ?)"
+_DELETE = "DELETE FROM documents WHERE collection = ? AND id = ?"
+_RANGE = "SELECT id, version, data FROM documents WHERE collection = ? AND id > ? AND id < ? ORDER BY id LIMIT ?"
+_FILTERED = (
+    "SELECT id, version, data FROM documents WHERE collection = ? AND id > ? AND id < ? AND instr(data, ?) AND instr(data, ?)"
+    " ORDER BY id"
+)
+_COUNT = "SELECT count(*) FROM documents WHERE collection = ? AND id < ?"
+_NO_END = b""  # SQLite sorts every text before every blob
+_POINT_READS = 50  # more documents than this are read on the thread for long reads
+
+
+@dataclass(slots=True)
+class Operations:
+    """What Firestore would bill for the calls that succeeded.
+
+    `reads`: documents read, present or not, at least 1 a page, and 1 per 1000 documents (at least 1) a count. `writes` and
+    `deletes`: by document. `counts`: calls of `count`.
+    """
+
+    reads: int = 0
+    writes: int = 0
+    deletes: int = 0
+    counts: int = 0
+
+
+class _Plan(NamedTuple):
+    """A write whose path and values have been checked; `text` is a Create's document."""
+
+    collection: str
+    id: str
+    write: Write
+    text: str
+
+
+class SqliteStore:
+    """Implements `shared.ports.Store`. A malformed path, field name or value, or a path twice in a call, is a ValueError."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._run = secrets.token_hex(6)  # versions of two processes, or of two runs, never meet
+        self._serial = itertools.count(1)
+        self.operations = Operations()
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteStore:
+        """Open or make the file; needs no event loop. Raises Unavailable."""
+        return cls(SqliteFile.open(path, _SCHEMA))
+
+    def close(self) -> None:
+        """Finish the writes handed in and let go of the file."""
+        self._file.close()
+
+    async def get(self, path: str, fields: Sequence[str] | None = None) -> Document | None:
+        """The document, cut to `fields`, or None."""
+        return (await self.get_many([path], fields))[0]
+
+    async def get_many(self, paths: Sequence[str], fields: Sequence[str] | None = None) -> list[Document | None]:
+        """As `get`, in the order of `paths`."""
+        keys = [(path, *_split(path)) for path in paths]
+
+        def work(connection: sqlite3.Connection) -> list[Document | None]:
+            found: list[Document | None] = []
+            for path, collection, id in keys:
+                row = connection.execute(_GET, (collection, id)).fetchone()
+                found.append(None if row is None else Document(path, row[0], _cut(_decode(row[1]), fields)))
+            return found
+
+        lane = self._file.read if len(keys) <= _POINT_READS else self._file.scan
+        documents = await lane(work)
+        self.operations.reads += len(keys)
+        return documents
+
+    async def page(
+        self,
+        collection: str,
+        filter: Filter = Filter(),
+        after: str = "",
+        limit: int = 300,
+        fields: Sequence[str] | None = None,
+    ) -> list[Document]:
+        """Up to `limit` documents directly in `collection`, ordered by id (bytewise), with id > `after`."""
+        _check_collection(collection)
+
+        def work(connection: sqlite3.Connection) -> list[Document]:
+            return [
+                Document(f"{collection}/{id}", version, _cut(data, fields))
+                for id, version, data in _select(connection, collection, filter, after, limit)
+            ]
+
+        documents = await self._file.scan(work)
+        self.operations.reads += max(1, len(documents))
+        return documents
+
+    async def count(self, collection: str, filter: Filter = Filter()) -> int:
+        """How many documents `page` would go through."""
+        _check_collection(collection)
+
+        def work(connection: sqlite3.Connection) -> int:
+            if filter.equals or filter.contains:
+                return sum(1 for _ in _select(connection, collection, filter, "", -1))
+            end = _NO_END if filter.below is None else filter.below
+            return int(connection.execute(_COUNT, (collection, end)).fetchone()[0])
+
+        total = await self._file.scan(work)
+        self.operations.counts += 1
+        self.operations.reads += max(1, math.ceil(total / 1000))
+        return total
+
+    async def commit(self, writes: Sequence[Write]) -> list[str]:
+        """Apply all writes or none; the new version of each ("" for a Delete)."""
+        if len(writes) > MAX_WRITES:
+            raise ValueError(f"a commit takes at most {MAX_WRITES} writes, not {len(writes)}")
+        plans = _plans(writes)
+        if not plans:
+            return []
+        versions = await self._file.write(lambda connection: [self._apply(connection, plan) for plan in plans])
+        self._billed(versions)
+        return versions
+
+    async def write_many(self, writes: Sequence[Write]) -> list[str | Conflict | Unavailable]:
+        """Apply each write on its own: its new version, or the error that befell this one."""
+        plans = _plans(writes)
+        results: list[str | Conflict | Unavailable] = []
+        for start in range(0, len(plans), MAX_WRITES):
+            results += await self._write_each(plans[start : start + MAX_WRITES])
+        self._billed([result for result in results if isinstance(result, str)])
+        return results
+
+    async def _write_each(self, plans: list[_Plan]) -> Sequence[str | Conflict | Unavailable]:
+        def attempt(connection: sqlite3.Connection, plan: _Plan) -> str | Conflict:
+            try:
+                return self._apply(connection, plan)
+            except Conflict as conflict:  # found before anything was written
+                return conflict
+
+        try:
+            return await self._file.write(lambda connection: [attempt(connection, plan) for plan in plans])
+        except Unavailable as error:
+            return [error] * len(plans)
+
+    def _billed(self, versions: Sequence[str]) -> None:
+        deletes = sum(1 for version in versions if not version)
+        self.operations.deletes += deletes
+        self.operations.writes += len(versions) - deletes
+
+    def _apply(self, connection: sqlite3.Connection, plan: _Plan) -> str:
+        """Do one write inside the open transaction; its new version. Raises Conflict before it changes anything."""
+        collection, id, write, text = plan
+        version = f"{self._run}-{next(self._serial)}"
+        if isinstance(write, Create):
+            if not connection.execute(_CREATE, (collection, id, version, text)).rowcount:
+                raise Conflict(write.path, "exists")
+            return version
+        row = connection.execute(_GET, (collection, id)).fetchone()
+        if write.if_version is not None and (row is None or row[0] != write.if_version):
+            raise Conflict(write.path, "missing" if row is None else "version")
+        if isinstance(write, Delete):
+            connection.execute(_DELETE, (collection, id))
+            return ""
+        data = {} if row is None else _decode(row[1])
+        connection.execute(_REPLACE, (collection, id, version, _encode(_merged(data, write.data))))
+        return version
+
+
+# --- paths and checks -------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def _check_collection(path: str) -> None:
+    if path.count("/") % 2 or not all(path.split("/")):
+        raise ValueError(f"not a collection: {path!r}")
+
+
+def _split(path: str) -> tuple[str, str]:
+    collection, _, id = path.rpartition("/")
+    if not id:
+        raise ValueError(f"not a document: {path!r}")
+    _check_collection(collection)
+    return collection, id
+
+
+def _plans(writes: Sequence[Write]) -> list[_Plan]:
+    if len({write.path for write in writes}) < len(writes):
+        raise ValueError("a path may be written only once in a call")
+    return [_plan(write) for write in writes]
+
+
+def _plan(write: Write) -> _Plan:
+    collection, id = _split(write.path)
+    if isinstance(write, Delete):
+        return _Plan(collection, id, write, "")
+    data = write.data
+    for key, value in data.items():
+        names = _names(key)
+        if len(names) > 1:
+            if isinstance(write, Create):
+                raise ValueError(f"only Merge takes field paths: {key!r}")
+            if any(".".join(names[:depth]) in data for depth in range(1, len(names))):
+                raise ValueError(f"{key!r} lies inside another field of the same write")
+        _check_change(value)
+    return _Plan(collection, id, write, _encode(_merged({}, data)) if isinstance(write, Create) else "")
+
+
+@lru_cache(maxsize=4096)
+def _names(key: str) -> tuple[str, ...]:
+    """The names in a field path."""
+    names = tuple(key.split("."))
+    for name in names:
+        _check_name(name)
+    return names
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name or (name.startswith("__") and name.endswith("__")):
+        raise ValueError(f"not a field name: {name!r}")
+
+
+def _check_change(value: object) -> None:
+    if isinstance(value, ArrayUnion):
+        _check(list(value.values))
+    elif not isinstance(value, Minimum | Maximum):
+        _check(value)
+    elif not _is_number(value.value):
+        raise ValueError("Minimum and Maximum take numbers")
+
+
+def _check(value: object, in_array: bool = False) -> None:
+    """Raise ValueError for what Firestore would not store."""
+    if isinstance(value, str):
+        value.isascii() or value.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise ValueError("a whole number must fit 64 bits")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _check_name(name)
+            _check(item)
+    elif isinstance(value, list | tuple) and not in_array:
+        for item in value:
+            if type(item) is not str or not item.isascii():  # most arrays hold ids
+                _check(item, in_array=True)
+    elif not (value is None or isinstance(value, float | bytes)):
+        raise ValueError(f"cannot be stored{' in an array' * in_array}: {type(value).__name__}")
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def _tag(value: bytes) -> dict[str, str]:
+    return {"__bytes__": b2a_base64(value, newline=False).decode("ascii")}
+
+
+def _untag(value: dict[str, Any]) -> Any:
+    return a2b_base64(value["__bytes__"]) if "__bytes__" in value else value
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, default=_tag).encode
+_decode_plain = json.JSONDecoder().decode
+_decode_tagged = json.JSONDecoder(object_hook=_untag).decode
+
+
+def _decode(text: str) -> dict[str, Any]:
+    data: dict[str, Any] = _decode_tagged(text) if '"__bytes__":' in text else _decode_plain(text)
+    return data
+
+
+def _cut(data: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Any]:
+    return data if fields is None else {name: data[name] for name in fields if name in data}
+
+
+def _merged(data: dict[str, Any], changes: Data) -> dict[str, Any]:
+    """`data`, changed in place; what stands where a map is needed gives way to one."""
+    for key, value in changes.items():
+        *parents, name = _names(key)
+        target = data
+        for parent in parents:
+            child = target.get(parent)
+            if not isinstance(child, dict):
+                child = target[parent] = {}
+            target = child
+        target[name] = _transformed(target.get(name), value)
+    return data
+
+
+def _transformed(current: Any, change: Any) -> Any:
+    if isinstance(change, Minimum):
+        return min(current, change.value) if _is_number(current) else change.value
+    if isinstance(change, Maximum):
+        return max(current, change.value) if _is_number(current) else change.value
+    if not isinstance(change, ArrayUnion):
+        return change
+    items = list(current) if isinstance(current, list) else []
+    for value in change.values:
+        if not any(_same(item, value) for item in items):
+            items.append(value)
+    return items
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Firestore's equality: 1 is 1.0 but not true, NaN is NaN."""
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    return bool(one == other or (one != one and other != other))
+
+
+# --- filters ----------------------------------------------------------------------------------------------------------
+
+
+def _select(
+    connection: sqlite3.Connection, collection: str, filter: Filter, after: str, limit: int
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(id, version, data) of up to `limit` matching documents (-1: all), in the order of their ids."""
+    end = _NO_END if filter.below is None else filter.below
+    if not filter.equals and not filter.contains:
+        for id, version, text in connection.execute(_RANGE, (collection, after, end, limit)):
+            yield id, version, _decode(text)
+        return
+    arguments = (collection, after, end, _needle(filter.equals), _needle(filter.contains))
+    rows = ((id, version, _decode(text)) for id, version, text in connection.execute(_FILTERED, arguments))
+    matching = (row for row in rows if _matches(row[2], filter))
+    yield from matching if limit < 0 else itertools.islice(matching, limit)
+
+
+def _needle(condition: tuple[str, Any] | None) -> str:
+    """A text found in the JSON of every document that can match; "" when none is certain."""
+    value = None if condition is None else condition[1]
+    if isinstance(value, str | bool | bytes):
+        return _encode(value)
+    return ""
+
+
+def _matches(data: dict[str, Any], filter: Filter) -> bool:
+    if filter.equals:
+        present, value = _field(data, filter.equals[0])
+        if not present or not _same(value, filter.equals[1]):
+            return False
+    if filter.contains:
+        _, value = _field(data, filter.contains[0])
+        return isinstance(value, list) and any(_same(item, filter.contains[1]) for item in value)
+    return True
+
+
+def _field(data: dict[str, Any], path: str) -> tuple[bool, Any]:
+    value: Any = data
+    for name in path.split("."):
+        if not isinstance(value, dict) or name not in value:
+            return False, None
+        value = value[name]
+    return True, value

@@ -1,0 +1,100 @@
+"""Where Starlette stops: a public HTTP step's `main.py` decorates a handler of our own Request and Response."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
+
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import Response as StarletteResponse
+
+from shared import logs
+from shared.errors import BadInput, BadToken, ConfigError, Unauthenticated, Unavailable
+from shared.http import Request, Response, text
+
+MAX_BODY = 1 << 20  # bytes
+Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
+
+
+class TooLarge(Exception):
+    """The body is over the limit."""
+
+
+def served(trusted_hops: Callable[[], int]) -> Callable[[Callable[[Request], Awaitable[Response]]], Endpoint]:
+    """Make a Starlette endpoint of a handler; every error becomes one plain sentence and a status."""
+
+    def decorate(handle: Callable[[Request], Awaitable[Response]]) -> Endpoint:
+        @functools.wraps(handle)
+        async def endpoint(request: StarletteRequest) -> StarletteResponse:
+            return await answered(handle.__name__, _translated(handle, request, trusted_hops))
+
+        return endpoint
+
+    return decorate
+
+
+async def _translated(
+    handle: Callable[[Request], Awaitable[Response]], request: StarletteRequest, trusted_hops: Callable[[], int]
+) -> Response:
+    return await handle(await translate(request, trusted_hops()))
+
+
+async def answered(step: str, work: Awaitable[Response]) -> StarletteResponse:
+    """Await a handler's response and map what it raises: the author's faults to 4xx, ours to 5xx."""
+    logs.step.set(step)
+    try:
+        response = await work
+    except TooLarge:
+        response = text("The request is too large.", 413)
+    except Unauthenticated as error:
+        logs.log("WARNING", f"refused: {error}")
+        response = text("Not authenticated." if error.status == 401 else "Not allowed.", error.status)
+    except BadToken:
+        response = text("This link is not valid.", 404)
+    except BadInput as error:
+        logs.log("WARNING", f"bad input: {error}")
+        response = text(str(error), 400)
+    except Unavailable as error:
+        logs.log("ERROR", str(error))
+        response = Response(503, b"Please try again in a minute.\n", headers={"retry-after": str(int(error.retry_after) or 30)})
+    except ClientDisconnect:
+        response = Response(400)
+    except ConfigError:
+        raise  # the process is useless: let the platform see it
+    except Exception as error:
+        logs.log_exception("unexpected error", error)
+        response = text("Something went wrong on our side. Please try again.", 500)
+    return StarletteResponse(response.body, response.status, dict(response.headers), response.content_type)
+
+
+async def translate(request: StarletteRequest, trusted_hops: int) -> Request:
+    """Our Request; raises TooLarge beyond MAX_BODY without reading on."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise TooLarge
+        chunks.append(chunk)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return Request(
+        method=request.method,
+        path=unquote(request.path_params.get("path", "")).strip("/"),
+        query=dict(request.query_params),
+        headers=headers,
+        body=b"".join(chunks),
+        client=client_address(headers, request.client.host if request.client else "", trusted_hops),
+    )
+
+
+def client_address(headers: dict[str, str], peer: str, trusted_hops: int) -> str:
+    """The caller as seen by the outermost proxy that we trust: `trusted_hops` from the right of X-Forwarded-For.
+
+    What stands further left was written by the caller. With 0 hops, or fewer entries than hops, it is the connection's peer.
+    """
+    forwarded = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    if trusted_hops and len(forwarded) >= trusted_hops:
+        return forwarded[-trusted_hops]
+    return peer

@@ -1,0 +1,398 @@
+"""A template taken apart into what is the same for everybody and what is not.
+
+Jinja's syntax tree is rewritten before it is compiled:
+
+- an output that depends on the recipient (`{{ name or "friend" }}`) becomes a mark, its expression a *slot* evaluated per recipient;
+- the test of an `{% if %}` that depends on the recipient becomes a *test* evaluated per recipient: the tests' answers choose a variant;
+- where a recipient's value is used in any other way (loops, set, macros, filter and call blocks), the value itself is part of the
+  variant's key (`keys`), and what it prints becomes a mark of that variant, so no value ever passes through Markdown or HTML parsing;
+- every call, loop round and piece of text is metered (see `sandbox`).
+
+So a variant is a rendering in which only slots are open. A second tree with all branches of those `{% if %}`s taken one after the
+other shows at compile time everything that could ever be in the mail.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeAlias
+
+from jinja2 import Template as Compiled
+from jinja2 import TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.visitor import NodeTransformer
+from markupsafe import Markup
+
+from shared.errors import BadTemplate
+from shared.mail.marks import Marks
+from shared.mail.sandbox import GLOBALS, MAX_OUTPUT, Sandbox, refuse
+
+MAX_TAGS = 1_000  # {{ }} and {% %} in one part
+MAX_CODE = 16_000  # characters inside them
+MAX_NODES = 10_000  # of the syntax tree
+MAX_DEPTH = 40  # of nested blocks
+Values: TypeAlias = Mapping[str, Any]
+Escape: TypeAlias = Callable[[str], str]
+
+_FORBIDDEN: dict[type[nodes.Node], str] = {
+    nodes.Include: "{% include %}",
+    nodes.Import: "{% import %}",
+    nodes.FromImport: "{% from … import %}",
+    nodes.Extends: "{% extends %}",
+    nodes.Block: "{% block %}",
+    nodes.ScopedEvalContextModifier: "{% autoescape %}",
+}
+_LOOP_NAMES = frozenset({"loop", "caller", "varargs", "kwargs"})
+_ERRORS = (
+    TemplateError,
+    ArithmeticError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    RecursionError,
+    MemoryError,
+)
+
+
+class Unworkable(BadTemplate):
+    """An expression fails with these values; with others it may not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A slot or a test: `names` are the recipient's values it reads. A plain name has no template, nor has a name with a
+    constant in its absence (`name or "friend"`, `name|default("friend")`), which is the `otherwise`."""
+
+    names: tuple[str, ...]
+    template: Compiled | None
+    where: str
+    otherwise: Any = None
+    falsy: bool = False  # `or`: also instead of 0 and False
+
+    def __call__(self, values: Values) -> Any:
+        """Its value for a recipient; None when a plain name has none. Raises BadTemplate when it cannot be worked out."""
+        if self.template is None:
+            value = values.get(self.names[0])
+            return self.otherwise if value is None or value == "" or (self.falsy and not value) else value
+        context = self.template.new_context(pick(values, self.names))
+        try:
+            for _ in self.template.root_render_func(context):
+                pass
+        except _ERRORS as e:
+            fail(e, self.where, self.template)
+        return context.vars["_result"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One rendered text of a mail: subject, preheader, body or text."""
+
+    where: str
+    escape: Escape  # for values that a filter or macro works on
+    template: Compiled
+    everything: Compiled
+
+
+@dataclass(slots=True)
+class Rendering:
+    """The texts of one variant, with marks, and the values its `v` marks stand for."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    values: list[str] = field(default_factory=list)
+
+
+class Program:
+    """All parts of one mail, sharing slots, tests and keys. `constants` are the names every recipient shares."""
+
+    def __init__(self, marks: Marks, constants: Mapping[str, str]) -> None:
+        self.marks = marks
+        self.env = Sandbox()
+        self.env.globals |= constants
+        self.shared = frozenset(self.env.globals) | _LOOP_NAMES
+        self.parts: dict[str, Part] = {}
+        self.slots: list[Expression] = []
+        self.tests: list[Expression] = []
+        self.keys: tuple[str, ...] = ()
+        self.variables: frozenset[str] = frozenset()
+        self._plain: dict[str, int] = {}
+
+    def add(self, name: str, where: str, source: str, escape: Escape, known: frozenset[str] | None) -> None:
+        """Parse one part; raises BadTemplate. `known`: the names recipients can have, None when any may occur."""
+        code = [piece.partition("}}")[0].partition("%}")[0] for piece in source.replace("{%", "{{").split("{{")[1:]]
+        if len(code) > MAX_TAGS or sum(map(len, code)) > MAX_CODE:
+            raise BadTemplate(f"{where} has more than {MAX_TAGS:,} placeholders, or too much inside them.")
+        self.env.meter.start()
+        try:
+            tree = self.env.parse(source)
+            _check(tree, where)
+            free = {n for n in meta.find_undeclared_variables(tree) if n not in self.env.globals}
+            if known is not None:
+                _check_known(tree, where, free, known)
+            rewrite = _Rewrite(self, tree, where)
+            rewrite.visit(tree)
+            tree.set_environment(self.env)
+            everything = _Flatten().visit(copy.deepcopy(tree, {id(self.env): self.env}))
+            part = Part(where, escape, self.env.from_string(tree), self.env.from_string(everything))
+        except (*_ERRORS, SyntaxError) as e:
+            fail(e, where, None)
+        self.parts[name] = part
+        self.keys = tuple(sorted({*self.keys, *rewrite.keys}))
+        self.variables |= free
+
+    def slot(self, node: nodes.Expr, where: str) -> int:
+        if isinstance(node, nodes.Name) and node.name in self._plain:
+            return self._plain[node.name]
+        self.slots.append(self.expression(node, where))
+        if isinstance(node, nodes.Name):
+            self._plain[node.name] = len(self.slots) - 1
+        return len(self.slots) - 1
+
+    def plain_slot(self, name: str) -> int:
+        return self.slot(nodes.Name(name, "load", lineno=1), "")
+
+    def expression(self, node: Any, where: str) -> Expression:
+        names = tuple(sorted(_names(node) - self.shared))
+        match node:
+            case nodes.Name():
+                return Expression(names, None, where)
+            case nodes.Or(left=nodes.Name(), right=nodes.Const(value=constant)):
+                return Expression(names, None, where, constant, falsy=True)
+            case nodes.Filter(node=nodes.Name(), name="default" | "d", args=[nodes.Const(value=constant)], kwargs=[]):
+                return Expression(names, None, where, constant)
+        tree = nodes.Template([nodes.Assign(nodes.Name("_result", "store"), node, lineno=node.lineno)], lineno=1)
+        tree.set_environment(self.env)
+        return Expression(names, self.env.from_string(tree), where)
+
+    def signature(self, values: Values) -> tuple[Any, ...]:
+        """What chooses the variant: each test's answer, or the sentence of its failure, which matters only where it is reached."""
+        self.env.meter.start()
+        answers: list[bool | str] = []
+        for test in self.tests:
+            try:
+                answers.append(bool(test(values)))
+            except BadTemplate as e:
+                answers.append(str(e))
+        return (*answers, repr(pick(values, self.keys))) if self.keys else tuple(answers)
+
+    def render(self, values: Values, signature: Sequence[Any]) -> Rendering:
+        """The variant of `signature` with slots left open; raises BadTemplate."""
+
+        def test(index: int) -> bool:
+            if isinstance(answer := signature[index], str):
+                raise BadTemplate(answer)
+            return bool(answer)
+
+        return self._render(lambda part: part.template, values, test)
+
+    def render_everything(self) -> Rendering:
+        """All branches of recipient-dependent `{% if %}`s, without any value."""
+        return self._render(lambda part: part.everything, {}, lambda index: True)
+
+    def _render(self, which: Callable[[Part], Compiled], values: Values, test: Callable[[int], bool]) -> Rendering:
+        rendering = Rendering()
+        self.env.meter.start()
+
+        def show(value: Any) -> Markup:
+            if isinstance(value, Markup):  # a block of this template
+                return value
+            rendering.values.append(plain(value))
+            return Markup(self.marks.value(len(rendering.values) - 1))  # noqa: S704
+
+        for name, part in self.parts.items():
+
+            def work(value: Any, escape: Escape = part.escape) -> Markup:
+                if isinstance(value, Markup):
+                    return value
+                return Markup(escape(plain(value).replace(self.marks.token, "")))  # noqa: S704
+
+            given = {"_show": show, "_work": work, "_test": test, "_round": self.env.meter.spend}
+            rendering.texts[name] = self._run(which(part), part.where, {**pick(values, self.keys), **given})
+        return rendering
+
+    def _run(self, template: Compiled, where: str, context: Values) -> str:
+        chunks, size = [], 0
+        try:
+            for chunk in template.root_render_func(template.new_context(dict(context))):
+                self.env.meter.spend(0)
+                size += len(chunk)
+                if size > MAX_OUTPUT:
+                    refuse(f"the result is longer than {MAX_OUTPUT:,} characters")
+                chunks.append(chunk)
+        except _ERRORS as e:
+            fail(e, where, template)
+        return "".join(chunks)
+
+
+def pick(values: Values, names: Sequence[str]) -> dict[str, Any]:
+    """The named values a recipient has: None and empty text count as absent, so that `|default` works for both."""
+    return {name: value for name in names if (value := values.get(name)) is not None and value != ""}
+
+
+def plain(value: Any) -> str:
+    """A value as text: nothing for an absent one, items with commas between them."""
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(item) for item in value)
+    return str(value)
+
+
+def fail(error: Exception, where: str, template: Compiled | None) -> NoReturn:
+    """Raise `error` as a BadTemplate sentence that says where."""
+    line = error.lineno if isinstance(error, TemplateSyntaxError | SyntaxError) else None
+    trace = error.__traceback__
+    while template is not None and trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<template>":
+            line = template.get_corresponding_lineno(trace.tb_lineno)
+        trace = trace.tb_next
+    kind: type[BadTemplate] = BadTemplate
+    if isinstance(error, RecursionError | MemoryError) or type(error) is SyntaxError:
+        said, line = "the template is nested too deeply or calls itself without end", None
+    elif isinstance(error, SecurityError | TemplateSyntaxError):
+        said = error.message or "this is not allowed in a template"
+    else:
+        kind, said = Unworkable, f"this cannot be worked out ({str(error)[:120]})"
+    place = f"{where}, line {line}" if line and where.startswith("The te") else where
+    raise kind(f"{place}: {said.rstrip('.')}.") from None
+
+
+def _names(node: nodes.Node) -> set[str]:
+    found = {n.name for n in node.find_all(nodes.Name)}
+    return found | {node.name} if isinstance(node, nodes.Name) else found
+
+
+def _check(tree: nodes.Template, where: str) -> None:
+    def stop(node: nodes.Node, sentence: str) -> NoReturn:
+        raise TemplateSyntaxError(sentence, node.lineno)
+
+    local = {n.name for n in tree.find_all(nodes.Name) if n.ctx != "load"} | {m.name for m in tree.find_all(nodes.Macro)}
+    callable_names = local | GLOBALS | _LOOP_NAMES
+    stack: list[tuple[nodes.Node, int]] = [(tree, 0)]
+    count = 0
+    while stack:
+        node, depth = stack.pop()
+        count += 1
+        if count > MAX_NODES:
+            stop(node, "there is too much inside {{ }} and {% %}")
+        if type(node) in _FORBIDDEN:
+            stop(node, f"{_FORBIDDEN[type(node)]} is not allowed")
+        if isinstance(node, nodes.Filter) and node.name in ("safe", "forceescape", "tojson", "urlize", "xmlattr", "attr"):
+            stop(node, f"the filter |{node.name} is not allowed")
+        if isinstance(node, nodes.Name) and (node.name.startswith("_") or node.name == "self"):
+            stop(node, f"“{node.name}” is not a name a template can use")
+        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name not in callable_names:
+            stop(node, f"there is no function called “{node.node.name}”")
+        if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
+            stop(node, f"“.{node.attr}” is not available in a template")
+        if isinstance(node, nodes.Stmt) and depth > MAX_DEPTH:
+            stop(node, f"blocks are nested more than {MAX_DEPTH} deep")
+        deeper = depth + isinstance(node, nodes.Stmt)
+        stack += [(child, deeper) for child in node.iter_child_nodes()]
+
+
+def _check_known(tree: nodes.Template, where: str, free: set[str], known: frozenset[str]) -> None:
+    lines = {n.name: n.lineno for n in reversed(list(tree.find_all(nodes.Name)))}
+    for name in sorted(free - known, key=lambda n: lines.get(n, 0)):
+        close = difflib.get_close_matches(name, sorted(known), 1)
+        hint = f"; did you mean “{close[0]}”" if close else ""
+        raise TemplateSyntaxError(f"no recipient has a value called “{name}”{hint}", lines.get(name, 1))
+
+
+def _call(name: str, args: list[nodes.Expr], line: int) -> nodes.Call:
+    return nodes.Call(nodes.Name(name, "load", lineno=line), args, [], None, None, lineno=line)
+
+
+class _Rewrite(NodeTransformer):
+    """Rewrites one part's tree in place, as the module says."""
+
+    def __init__(self, program: Program, tree: nodes.Template, where: str) -> None:
+        self.program = program
+        self.where = where
+        self.keys: set[str] = set()
+        self.opaque = False  # inside a block whose text is worked on before it is shown
+        named = {n.name for n in tree.find_all(nodes.Name) if n.ctx != "load"}
+        self.local = named | {m.name for m in tree.find_all(nodes.Macro)} | _LOOP_NAMES
+
+    def visit_Output(self, node: nodes.Output) -> nodes.Output:
+        node.nodes = [child if isinstance(child, nodes.TemplateData) else self._shown(child) for child in node.nodes]
+        return node
+
+    def _shown(self, node: nodes.Expr) -> nodes.Expr:
+        node, slotted = self._per_recipient(node)
+        if slotted:
+            return nodes.TemplateData(self.program.marks.slot(self.program.slot(node, self.where)), lineno=node.lineno)
+        return _call("_work" if self.opaque else "_show", [node], node.lineno)
+
+    def _per_recipient(self, node: Any) -> tuple[Any, bool]:
+        """The rewritten expression, and whether it can be evaluated apart from the rest; if not, its names become keys."""
+        names, before = _names(node), set(self.keys)
+        node = self.visit(node)
+        if self.opaque or names & self.local or not names - self.program.shared:
+            return node, False
+        self.keys = before
+        return node, True
+
+    def visit_If(self, node: nodes.If) -> nodes.If:
+        node.test, slotted = self._per_recipient(node.test)
+        if slotted:
+            self.program.tests.append(self.program.expression(node.test, self.where))
+            index = nodes.Const(len(self.program.tests) - 1, lineno=node.lineno)
+            node.test = _call("_test", [index], node.lineno)
+        for branch in (node.body, node.elif_, node.else_):
+            self._visit_all(branch)
+        return node
+
+    def visit_For(self, node: nodes.For) -> nodes.For:
+        before, self.opaque = self.opaque, self.opaque or node.recursive
+        size = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
+        self._visit_all(node.body)
+        self._visit_all(node.else_)
+        self.opaque = before
+        node.iter = self.visit(node.iter)
+        node.test = self.visit(node.test) if node.test else None
+        count = nodes.Const(size + 1, lineno=node.lineno)
+        node.body.insert(0, nodes.If(_call("_round", [count], node.lineno), [], [], [], lineno=node.lineno))
+        return node
+
+    def visit_Name(self, node: nodes.Name) -> nodes.Name:
+        if node.ctx == "load":
+            self.keys |= {node.name} - self.program.shared
+        return node
+
+    def _worked(self, node: nodes.Node) -> nodes.Node:
+        before, self.opaque = self.opaque, True
+        self.generic_visit(node)
+        self.opaque = before
+        return node
+
+    visit_Macro = visit_CallBlock = visit_FilterBlock = visit_AssignBlock = _worked
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Call:
+        self.generic_visit(node)
+        return _call("_bounded", [_call("_concat", node.nodes, node.lineno)], node.lineno)
+
+    def _built(self, node: Any) -> nodes.Node:
+        self.generic_visit(node)
+        return node if getattr(node, "ctx", "load") != "load" else _call("_bounded", [node], node.lineno)
+
+    visit_List = visit_Tuple = visit_Dict = _built
+
+    def _visit_all(self, children: list[Any]) -> None:
+        children[:] = [self.visit(child) for child in children]
+
+
+class _Flatten(NodeTransformer):
+    """Takes all branches of the `{% if %}`s that ask about the recipient."""
+
+    def visit_If(self, node: nodes.If) -> list[nodes.Node] | nodes.If:
+        self.generic_visit(node)
+        node.else_, node.elif_ = [*node.elif_, *node.else_], []
+        test = node.test
+        if isinstance(test, nodes.Call) and isinstance(test.node, nodes.Name) and test.node.name == "_test":
+            return [*node.body, *node.else_]
+        return node

@@ -1,0 +1,191 @@
+"""Templates come from a folder many people can write to, so they run in a sandbox with limits.
+
+On top of Jinja's immutable sandbox: no loader, an allow-list of filters and of methods on plain data, and caps on what an
+expression may hold, on all text produced, and on time. Time is checked at every call, filter, loop round and chunk of output,
+which cuts whatever is written in the template; a single built-in running long is kept short by the size caps instead. The limits
+hold within the process; isolating the compiler in a child process is a separate measure.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from jinja2 import ChainableUndefined, Undefined
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context, markup_join
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+MAX_SECONDS = 1.0
+MAX_OUTPUT = 1_000_000  # characters of one rendered part
+MAX_VALUE = 100_000  # characters and items one value in an expression may hold
+MAX_WORK = 20_000_000  # characters and items all expressions of one rendering may make together
+MAX_WIDTH = 1_000  # of |center, |indent, %100s and the like
+MAX_BITS = 4_096  # of whole numbers
+
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+FILTERS = words(
+    "abs batch capitalize center count d default dictsort filesizeformat first float format groupby indent int items join last "
+    "length list lower map max min reject rejectattr replace reverse round select selectattr slice sort string striptags sum "
+    "title trim truncate unique upper urlencode wordcount wordwrap"
+)
+GLOBALS = words("range dict cycler joiner namespace")
+_WIDE = words("batch center indent round slice truncate wordwrap")
+_FORMAT_WIDTH = re.compile(r"%[^a-zA-Z%]*(?:\d{4}|\*)")
+_TEXT = words("upper lower title capitalize swapcase strip lstrip rstrip startswith endswith split find count isdigit")
+_METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
+    (str, _TEXT),
+    (dict, words("get items keys values")),
+    ((list, tuple), words("index count")),
+    ((int, float, bytes, type(None), range), frozenset()),
+)
+
+
+class Limit(SecurityError):
+    """A cap was reached; the message is a sentence."""
+
+
+class Meter:
+    """What one rendering has used."""
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self.deadline = time.monotonic() + MAX_SECONDS
+        self.work = 0
+
+    def spend(self, work: int = 1) -> None:
+        self.work += work
+        if self.work > MAX_WORK or time.monotonic() > self.deadline:
+            raise Limit("the template takes too long")
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """Autoescaping, loader-less, metered. `meter.start()` before each rendering; not for several threads at once."""
+
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self) -> None:
+        super().__init__(
+            autoescape=True, undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        )
+        self.meter = Meter()
+        self.filters = {name: _metered(self.meter, name, f) for name, f in self.filters.items() if name in FILTERS}
+        self.filters |= {"e": str, "escape": str}  # everything is escaped anyway
+        self.globals = {name: f for name, f in self.globals.items() if name in GLOBALS}
+        self.globals |= {"_concat": markup_join_all, "_bounded": bounded}
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+        for argument in (*args, *kwargs.values()):
+            bounded(argument)
+        __self.meter.spend()
+        return bounded(super().call(__context, __obj, *args, **kwargs))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        self.meter.spend()
+        _foresee_binop(operator, left, right)
+        return bounded(super().call_binop(context, operator, left, right))
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        for kind, names in _METHODS:
+            if isinstance(obj, kind):
+                return attr in names
+        return super().is_safe_attribute(obj, attr, value)
+
+    def wrap_str_format(self, value: Any) -> None:
+        return None  # str.format is not on the list of methods; the format filter is there
+
+    def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
+        refuse(f"“.{attribute}” is not available in a template")
+
+
+def refuse(sentence: str) -> NoReturn:
+    raise Limit(sentence)
+
+
+def bounded(value: Any) -> Any:
+    """`value`; raises Limit when it holds more than MAX_VALUE characters and items, counted through lists and dicts."""
+    weight, rest = 0, [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, str | bytes):
+            weight += len(item)
+        elif isinstance(item, int):
+            if item.bit_length() > MAX_BITS:
+                refuse("a number is too large")
+        elif isinstance(item, dict):
+            rest += item.keys()
+            rest += item.values()
+        elif isinstance(item, list | tuple | set | frozenset):
+            rest += item
+        weight += 1
+        if weight + len(rest) > MAX_VALUE:
+            refuse(f"a value is larger than {MAX_VALUE:,} characters")
+    return value
+
+
+def markup_join_all(*values: Any) -> str:
+    """The `~` operator, as a call, so that its result is bounded."""
+    return markup_join(iter(values))
+
+
+def _weight(value: Any) -> int:
+    return len(value) if isinstance(value, str | bytes | list | tuple) else 1
+
+
+def _foresee_binop(operator: str, left: Any, right: Any) -> None:
+    """Refuse an operation before it makes something huge."""
+    if operator == "%" and isinstance(left, str):
+        _check_format(left)
+    elif operator == "**":
+        if not isinstance(left, int | float) or not isinstance(right, int | float):
+            refuse("“**” needs two numbers")
+        bits = left.bit_length() if isinstance(left, int) else 1
+        if isinstance(right, int) and abs(right) * max(bits, 1) > MAX_BITS:
+            refuse("a number is too large")
+    elif operator == "*":
+        for times, what in ((left, right), (right, left)):
+            if isinstance(times, int) and not isinstance(what, int | float) and times * max(_weight(what), 1) > MAX_VALUE:
+                refuse(f"a value is larger than {MAX_VALUE:,} characters")
+
+
+def _check_format(text: str) -> None:
+    if _FORMAT_WIDTH.search(text):
+        refuse(f"a width is {MAX_WIDTH:,} or more")
+
+
+def _metered(meter: Meter, name: str, f: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(f)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        meter.spend()
+        for argument in (*args, *kwargs.values()):
+            bounded(argument)
+        _foresee_filter(name, args, kwargs)
+        result = bounded(f(*args, **kwargs))
+        meter.spend(_weight(result))
+        return result
+
+    return run
+
+
+def _foresee_filter(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    options = [*args[1:], *kwargs.values()]
+    if name in _WIDE and any(isinstance(option, int) and abs(option) > MAX_WIDTH for option in options):
+        refuse(f"the number given to |{name} is over {MAX_WIDTH:,}")
+    if name == "indent" and any(isinstance(option, str) and len(option) > MAX_WIDTH for option in options):
+        refuse(f"the text given to |{name} is over {MAX_WIDTH:,} characters")
+    given = [*args[2:], *kwargs.values()]  # after Jinja's own context and the value
+    if name == "join" and any(_weight(option) > 100 for option in given):
+        refuse("the text given to |join is over 100 characters")
+    if name == "replace" and _weight(args[1]) * max((_weight(option) for option in given), default=0) > MAX_WORK:
+        refuse("|replace would make too long a text")
+    if name == "format":
+        _check_format(str(args[0]))

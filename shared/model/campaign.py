@@ -1,0 +1,63 @@
+"""A campaign's document and life.
+
+    draft → scheduled → running ⇄ paused → completed | cancelled
+
+    row         what launch saw in the Campaigns tab: name, template, subject, segment, schedule, wanted
+    state       as above; `active` while the tick still has work with it; `live` while its results may still move
+    answer      the plain sentence shown beside the row, with `answered_at`
+    mail        frozen at launch: {object, hash, file, version, name, subject, identity}
+    segment, frozen_at, expected, parts (number of ranges), cut (all batches exist), totals (when it ended)
+
+The system campaigns `confirm` and `welcome` have only `kind: "system"`, `state: "running"` and `mail`; each of their
+batches is a single mail.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from shared.model.batch import END_STATES
+from shared.model.paths import Paths
+from shared.ports import Filter, Store
+
+State = Literal["draft", "scheduled", "running", "paused", "completed", "cancelled"]
+ENDED: Final = ("completed", "cancelled")
+LABELS: Final[Mapping[str, str]] = {  # result -> the label counted in `deliveries`
+    "delivered": "delivered",
+    "opened": "opened.human",
+    "clicked": "clicked.human",
+    "opened_machine": "opened.machine",
+    "bounced": "bounced",
+    "complained": "complained",
+    "unsubscribed": "unsubscribed",
+}
+
+
+async def progress(store: Store, paths: Paths, campaign: str) -> dict[str, int]:
+    """The sum of a campaign's batches: each end state, `deferred`, `handed`, and `recipients`. One read per batch."""
+    total: Counter[str] = Counter(dict.fromkeys((*END_STATES, "deferred", "handed"), 0))
+    after = ""
+    while True:
+        page = await store.page(paths.batches(campaign), after=after, fields=["tally"])
+        for batch in page:
+            total.update(batch.data.get("tally", {}))
+        if len(page) < 300:
+            break
+        after = page[-1].id
+    total["recipients"] = sum(total.values())
+    return dict(total)
+
+
+async def headlines(store: Store, paths: Paths, campaign: str) -> dict[str, int]:
+    """How many mails of a campaign were delivered, opened, clicked … : count() queries, never counters."""
+    found: dict[str, int] = {}
+    for name, label in LABELS.items():
+        found[name] = await store.count(paths.deliveries(campaign), Filter(contains=("labels", label)))
+    return found
+
+
+def answered(sentence: str, now: int) -> dict[str, Any]:
+    """The fields that show `sentence` beside the row."""
+    return {"answer": sentence, "answered_at": now}

@@ -1,0 +1,64 @@
+"""The workbook's tabs and columns, as launch reads them and sync_sheet keeps them (design §7).
+
+People own the columns on the left of Campaigns and Import; every other tab belongs to the system. Rows are bound by the id in
+their first column and columns by their header, so both may be moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from shared.errors import BadInput
+
+CAMPAIGNS: Final = "Campaigns"
+IMPORT: Final = "Import"
+RESULTS: Final = "Results"
+IMPORT_RESULTS: Final = "Import results"
+SUBSCRIBERS: Final = "Subscribers"
+SUPPRESSIONS: Final = "Suppressions"
+DASHBOARD: Final = "Dashboard"
+ACTIVITY: Final = "Activity"
+
+ROW_FIELDS: Final = ("ID", "Name", "Template", "Subject", "Segment", "Schedule", "Wanted")
+ROW_RESULTS: Final = ("State", "Answer", "Expected", "Sent", "Failed", "Opened", "Clicked", "Unsubscribed")  # by lookup
+IMPORT_FIELDS: Final = ("ID", "Email", "Name", "Language", "Tags", "Consent source")
+IMPORT_ANSWERS: Final = ("Answer",)  # by lookup
+RESULT_FIELDS: Final = (
+    "ID",
+    "State",
+    "Answer",
+    "Answered",
+    "Expected",
+    "Recipients",
+    "Sent",
+    "Failed",
+    "Suppressed",
+    "Skipped",
+    "Cancelled",
+    "Unknown",
+    "Deferred",
+    "Delivered",
+    "Opened",
+    "Opened by machines",
+    "Clicked",
+    "Bounced",
+    "Complained",
+    "Unsubscribed",
+)
+WANTED: Final = ("Draft", "Go", "Pause", "Cancel")
+
+
+def table(rows: Sequence[Sequence[str]], tab: str, fields: Sequence[str]) -> list[dict[str, str]]:
+    """The rows below the header as field -> trimmed text, in order; other columns are left out.
+
+    Raises BadInput when a header is missing or stands there twice: then no row of the tab can be trusted.
+    """
+    header = [cell.strip() for cell in rows[0]] if rows else []
+    where: dict[str, int] = {}
+    for name in fields:
+        if header.count(name) != 1:
+            times = "is missing" if name not in header else "stands there more than once"
+            raise BadInput(f"{tab}: the column “{name}” {times}. Nothing in this tab is read until it is there once.")
+        where[name] = header.index(name)
+    return [{name: row[at].strip() if at < len(row) else "" for name, at in where.items()} for row in rows[1:]]

@@ -1,0 +1,60 @@
+"""Where documents live (design §4). Collections end in a plural, documents in an id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONFIRM = "confirm"  # the system campaigns whose batches are single mails
+WELCOME = "welcome"
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Paths of one tenant."""
+
+    tenant_id: str
+
+    @property
+    def tenant(self) -> str:
+        return f"tenants/{self.tenant_id}"
+
+    @property
+    def subscribers(self) -> str:
+        return f"{self.tenant}/subscribers"
+
+    def subscriber(self, sid: str) -> str:
+        return f"{self.subscribers}/{sid}"
+
+    def consent(self, sid: str, consent: str) -> str:
+        return f"{self.subscribers}/{sid}/consents/{consent}"
+
+    @property
+    def suppressions(self) -> str:
+        return f"{self.tenant}/suppressions"
+
+    def suppression(self, sid: str) -> str:
+        return f"{self.suppressions}/{sid}"
+
+    @property
+    def campaigns(self) -> str:
+        return f"{self.tenant}/campaigns"
+
+    def campaign(self, campaign: str) -> str:
+        return f"{self.campaigns}/{campaign}"
+
+    def batches(self, campaign: str) -> str:
+        return f"{self.campaign(campaign)}/batches"
+
+    def batch(self, campaign: str, batch: str) -> str:
+        return f"{self.batches(campaign)}/{batch}"
+
+    def deliveries(self, campaign: str) -> str:
+        return f"{self.campaign(campaign)}/deliveries"
+
+    def delivery(self, campaign: str, delivery: str) -> str:
+        return f"{self.deliveries(campaign)}/{delivery}"
+
+    @property
+    def console(self) -> str:
+        """What launch last saw of each row of the Campaigns tab."""
+        return f"{self.tenant}/console/campaigns"

@@ -1,0 +1,56 @@
+"""What every implementation of the Drive port does. A subclass gives fixtures `drive`, `folder` (its id) and `put(name, bytes)`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TypeAlias
+
+import pytest
+
+from shared.errors import NotFound
+from shared.ports import Drive
+
+Put: TypeAlias = "Callable[[str, bytes], object]"
+
+
+class DriveContract:
+    async def test_files_are_listed_by_name_with_what_we_need(self, drive: Drive, folder: str, put: Put) -> None:
+        put("welcome.md", b"# Hello")
+        put("news.html", b"<p>News")
+        put("grüße & 'more'.md", b"")
+        files = await drive.list(folder)
+        assert [file.name for file in files] == sorted(["grüße & 'more'.md", "news.html", "welcome.md"])
+        welcome = files[-1]
+        assert (welcome.mime, welcome.size) == ("text/markdown", 7)
+        assert welcome.md5 == hashlib.md5(b"# Hello", usedforsecurity=False).hexdigest()
+        assert welcome.modified.endswith("Z") and int(welcome.version) > 0
+
+    async def test_content_comes_back_byte_for_byte(self, drive: Drive, folder: str, put: Put) -> None:
+        content = bytes(range(256)) * 300
+        put("raw.bin", content)
+        (file,) = await drive.list(folder)
+        assert await drive.download(file.id) == content
+
+    async def test_an_edit_keeps_the_id_and_raises_the_version(self, drive: Drive, folder: str, put: Put) -> None:
+        seen = []
+        for text in (b"one", b"two", b"one"):
+            put("a.md", text)
+            (file,) = await drive.list(folder)
+            seen.append(file)
+        assert len({file.id for file in seen}) == 1
+        versions = [int(file.version) for file in seen]
+        assert versions == sorted(set(versions))
+        assert (await drive.list(folder))[0] == seen[-1], "looking changes nothing"
+
+    async def test_many_files_come_in_pages(self, drive: Drive, folder: str, put: Put) -> None:
+        names = [f"{n:04}.md" for n in range(1100)]
+        for name in names:
+            put(name, b"x")
+        assert [file.name for file in await drive.list(folder)] == names
+
+    async def test_what_is_not_there(self, drive: Drive) -> None:
+        with pytest.raises(NotFound):
+            await drive.download("no-such-file")
+        with pytest.raises(NotFound):
+            await drive.list("no'such folder")

@@ -1,0 +1,57 @@
+"""The Google emulator under a real server on 127.0.0.1, for the official client to talk to."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httplib2
+import uvicorn
+from googleapiclient.discovery import build
+from starlette.applications import Starlette
+
+from local.google import Google, google_app
+
+
+@dataclass(frozen=True)
+class Emulated:
+    google: Google
+    url: str
+
+    def reset(self) -> None:
+        """Empty again, as a new twin; starting a server and generating a client for each test takes longer."""
+        with self.google.sheets.change() as db:
+            for table in ("books", "tabs", "cells"):
+                db.execute(f"delete from {table}")
+        self.google.sheets.create_spreadsheet("book", "Pipeline", "Europe/Berlin")
+        shutil.rmtree(self.google.drive.folder)
+        self.google.drive.folder.mkdir()
+
+    def raw(self, name: str, version: str, path: str = "/") -> Any:
+        """The official client without our adapter."""
+        options = {"api_endpoint": self.url + path}
+        client = httplib2.Http(timeout=10, proxy_info=None)
+        return build(name, version, http=client, static_discovery=True, cache_discovery=False, client_options=options)
+
+
+@contextmanager
+def emulated(state: Path, folder: Path, write_quota: int = 1000) -> Iterator[Emulated]:
+    """Serve a spreadsheet "book" and a Drive folder "templates"."""
+    google = google_app(state, folder, "book", write_quota=write_quota)
+    google.sheets.create_spreadsheet("book", "Pipeline", "Europe/Berlin")  # stays when it is there
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(Starlette(routes=google.routes), log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield Emulated(google, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        finally:
+            server.should_exit = True
+            thread.join()
+            google.close()

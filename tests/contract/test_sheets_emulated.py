@@ -1,0 +1,244 @@
+"""The Sheets adapter and the official client against the twin's emulator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from googleapiclient.errors import HttpError
+
+from shared.adapters import google_rest
+from shared.adapters.sheets import Sheets
+from shared.errors import BadInput, NotFound, Unavailable
+from tests.contract.emulated import Emulated, emulated
+from tests.contract.sheet_contract import SheetContract
+
+pytestmark = pytest.mark.network
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
+    place = tmp_path_factory.mktemp("google")
+    with emulated(place / "state", place / "templates") as running:
+        yield running
+
+
+@pytest.fixture
+def twin(server: Emulated) -> Emulated:
+    server.reset()
+    return server
+
+
+@pytest.fixture
+def sheet(twin: Emulated) -> Sheets:
+    return Sheets("book", twin.url)
+
+
+@pytest.fixture
+def values(twin: Emulated) -> Any:
+    return twin.raw("sheets", "v4").spreadsheets().values()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(google_rest, "PAUSE", 0.01)
+
+
+class TestSheets(SheetContract):
+    pass
+
+
+def error_of(request: Any) -> dict[str, Any]:
+    with pytest.raises(HttpError) as caught:
+        request.execute()
+    found: dict[str, Any] = json.loads(caught.value.content)["error"]
+    assert found["code"] == caught.value.status_code
+    return found
+
+
+async def test_one_call_per_verb(twin: Emulated, sheet: Sheets) -> None:
+    await sheet.add_tabs(["A", "B"])
+    reads, writes = twin.google.meter.reads, twin.google.meter.writes
+    await sheet.write({"A!A1": [[1]], "B!A1": [[2]], "A!C1": [[3]]})
+    await sheet.append("A", [[4], [5]])
+    await sheet.clear(["A!A1", "B!A1"])
+    assert (twin.google.meter.reads, twin.google.meter.writes) == (reads, writes + 3)
+    await sheet.read(["A", "B", "A!C1"])
+    assert twin.google.meter.reads == reads + 1
+
+
+async def test_an_unknown_spreadsheet_is_not_found(twin: Emulated) -> None:
+    with pytest.raises(NotFound):
+        await Sheets("other", twin.url).workbook()
+    error = error_of(twin.raw("sheets", "v4").spreadsheets().get(spreadsheetId="other"))
+    assert error == {"code": 404, "message": "Requested entity was not found.", "status": "NOT_FOUND"}
+
+
+async def test_over_the_quota_is_unavailable_and_writes_nothing(tmp_path: Path) -> None:
+    with emulated(tmp_path / "state", tmp_path / "templates", write_quota=2) as twin:
+        sheet = Sheets("book", twin.url)
+        await sheet.write({"Sheet1!A1": [["one"]]})
+        await sheet.append("Sheet1", [["two"]])
+        for attempt in (sheet.write({"Sheet1!A1": [["three"]]}), sheet.append("Sheet1", [["three"]])):
+            with pytest.raises(Unavailable, match="429 Quota exceeded"):
+                await attempt
+        assert await sheet.read(["Sheet1"]) == [[["one"], ["two"]]]
+        assert (twin.google.meter.writes, twin.google.meter.refused) == (2, 2 * google_rest.ATTEMPTS)
+        error = error_of(twin.raw("sheets", "v4").spreadsheets().values().clear(spreadsheetId="book", range="Sheet1"))
+        assert (error["status"], error["details"][0]["reason"]) == ("RESOURCE_EXHAUSTED", "RATE_LIMIT_EXCEEDED")
+
+
+async def test_nobody_listening_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(Unavailable):
+        await Sheets("book", url).workbook()
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that answers everything alike and closes; its URL, and the methods of the requests that came."""
+    methods: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    with listener.accept()[0] as connection:
+                        methods.append(connection.recv(65536).split()[0])
+                        connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", methods
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def answer(status: str, **error: Any) -> bytes:
+    body = json.dumps({"error": {"message": "why", **error}}).encode()
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize(
+    ("given", "raised", "reads", "appends"),
+    [
+        (b"", Unavailable, google_rest.ATTEMPTS, 1),  # taken, then silence: an append may have been applied
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", Unavailable, google_rest.ATTEMPTS, 1),
+        (answer("503 Service Unavailable"), Unavailable, google_rest.ATTEMPTS, 1),
+        (answer("429 Too Many Requests"), Unavailable, google_rest.ATTEMPTS, google_rest.ATTEMPTS),
+        (answer("403 Forbidden", errors=[{"reason": "userRateLimitExceeded"}]), Unavailable, google_rest.ATTEMPTS, 1),
+        (answer("403 Forbidden", errors=[{"reason": "forbidden"}]), BadInput, 1, 1),
+        (answer("400 Bad Request"), BadInput, 1, 1),
+        (answer("404 Not Found"), NotFound, 1, 1),
+    ],
+)
+async def test_what_is_tried_again(given: bytes, raised: type[Exception], reads: int, appends: int) -> None:
+    with answering(given) as (url, methods):
+        with pytest.raises(raised):
+            await Sheets("book", url).append("Log", [["x"]])
+        assert methods == [b"POST"] * appends
+        methods.clear()
+        with pytest.raises(raised):
+            await Sheets("book", url).read(["Log"])
+        assert methods == [b"GET"] * reads
+
+
+def test_what_a_person_types_becomes_a_number_date_or_formula(values: Any) -> None:
+    typed = ["12", "1.50", "true", "2026-03-01 9:05", "2026-02-30", "'=1", "=NOW()", "=1+", "C-0001", "+49 30 1"]
+    body = {"values": [typed]}
+    values.update(spreadsheetId="book", range="Sheet1!A1", valueInputOption="USER_ENTERED", body=body).execute()
+
+    def read(render: str) -> list[Any]:
+        found: list[Any] = values.get(spreadsheetId="book", range="Sheet1!A1:Z1", valueRenderOption=render).execute()["values"][0]
+        return found
+
+    shown = ["12", "1.5", "TRUE", "2026-03-01 09:05:00", "2026-02-30", "=1", "#NAME?", "#ERROR!", "C-0001", "+49 30 1"]
+    assert read("FORMATTED_VALUE") == shown
+    assert read("UNFORMATTED_VALUE")[:3] == [12, 1.5, True]
+    assert read("UNFORMATTED_VALUE")[3] == pytest.approx(46082 + (9 * 60 + 5) / 1440)
+    assert read("FORMULA")[5:8] == ["=1", "=NOW()", "=1+"]
+
+
+def test_raw_text_is_never_a_formula(values: Any) -> None:
+    body = {"values": [["=1", "12", 12, None, ""]]}
+    values.update(spreadsheetId="book", range="Sheet1!A1", valueInputOption="RAW", body=body).execute()
+    found = values.get(spreadsheetId="book", range="Sheet1!A1:E1", valueRenderOption="UNFORMATTED_VALUE").execute()
+    assert found == {"range": "Sheet1!A1:E1", "majorDimension": "ROWS", "values": [["=1", "12", 12]]}
+
+
+def test_a_null_leaves_a_cell_and_an_empty_text_clears_it(values: Any) -> None:
+    for row in (["a", "b"], [None, ""]):
+        values.update(spreadsheetId="book", range="Sheet1!A1", valueInputOption="RAW", body={"values": [row]}).execute()
+    assert values.get(spreadsheetId="book", range="Sheet1").execute()["values"] == [["a"]]
+
+
+def test_errors_have_googles_shape(twin: Emulated, values: Any) -> None:
+    change = twin.raw("sheets", "v4").spreadsheets().batchUpdate
+    unknown = error_of(change(spreadsheetId="book", body={"requests": [{"addChart": {}}]}))
+    assert unknown["status"] == "INVALID_ARGUMENT" and "addChart" in unknown["message"]
+    twice = {"addSheet": {"properties": {"title": "T"}}}
+    assert "already exists" in error_of(change(spreadsheetId="book", body={"requests": [twice, twice]}))["message"]
+    sheets = twin.raw("sheets", "v4").spreadsheets().get(spreadsheetId="book").execute()["sheets"]
+    assert [sheet["properties"]["title"] for sheet in sheets] == ["Sheet1"], "a batch is all or nothing"
+    beyond = values.get(spreadsheetId="book", range="Sheet1!A1001")
+    assert "exceeds grid limits. Max rows: 1000, max columns: 26" in error_of(beyond)["message"]
+    wide = {"values": [["a", "b", "c"]]}
+    update = values.update(spreadsheetId="book", range="Sheet1!A1:B1", valueInputOption="RAW", body=wide)
+    assert "tried writing to" in error_of(update)["message"]
+    assert "valueInputOption" in error_of(values.update(spreadsheetId="book", range="Sheet1!A1", body=wide))["message"]
+
+
+def test_tabs_can_be_renamed_frozen_and_deleted(twin: Emulated) -> None:
+    spreadsheets = twin.raw("sheets", "v4").spreadsheets()
+    properties = {"title": "New", "gridProperties": {"frozenRowCount": 1}}
+    body: dict[str, Any] = {"requests": [{"addSheet": {"properties": properties}}]}
+    added = spreadsheets.batchUpdate(spreadsheetId="book", body=body).execute()["replies"][0]["addSheet"]["properties"]
+    assert added["gridProperties"] == {"rowCount": 1000, "columnCount": 26, "frozenRowCount": 1}
+    renamed = {"properties": {"sheetId": added["sheetId"], "title": "Newer"}, "fields": "title"}
+    spreadsheets.batchUpdate(spreadsheetId="book", body={"requests": [{"updateSheetProperties": renamed}]}).execute()
+    mask = "properties.timeZone,sheets.properties(sheetId,title)"
+    found = spreadsheets.get(spreadsheetId="book", fields=mask).execute()
+    assert found == {
+        "properties": {"timeZone": "Europe/Berlin"},
+        "sheets": [{"properties": {"sheetId": 0, "title": "Sheet1"}}, {"properties": {"sheetId": 1, "title": "Newer"}}],
+    }
+    body = {"requests": [{"deleteSheet": {"sheetId": 1}}]}
+    spreadsheets.batchUpdate(spreadsheetId="book", body=body).execute()
+    assert (
+        "all the sheets"
+        in error_of(spreadsheets.batchUpdate(spreadsheetId="book", body={"requests": [{"deleteSheet": {"sheetId": 0}}]}))[
+            "message"
+        ]
+    )
+
+
+async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    for round_ in range(2):
+        with emulated(tmp_path / "state", tmp_path / "templates") as twin:
+            sheet = Sheets("book", twin.url)
+            if round_ == 0:
+                await sheet.add_tabs(["Kept"])
+                await sheet.write({"Kept!A1": [["x", 1, True]]})
+            assert await sheet.read(["Kept"]) == [[["x", "1", "TRUE"]]]
+
+
+async def test_calls_at_once_do_not_disturb_one_another(sheet: Sheets) -> None:
+    await asyncio.gather(*(sheet.append("Sheet1", [[n]]) for n in range(20)))
+    assert sorted(int(row[0]) for row in (await sheet.read(["Sheet1"]))[0]) == list(range(20))
+
+
+async def test_a_range_of_the_default_tab(sheet: Sheets) -> None:
+    await sheet.write({"A1": [["x"]]})
+    assert await sheet.read(["Sheet1!$A$1", "A1:A1"]) == [[["x"]], [["x"]]]
+    with pytest.raises(BadInput):
+        await sheet.read(["A"])

@@ -1,0 +1,132 @@
+"""The grid and the template editor change what a person may change, and nothing for another site's page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import httplib2
+import pytest
+
+from tests.contract.emulated import Emulated, emulated
+
+LOOKUP = "=IFERROR(VLOOKUP(A2,Results!A:B,2,FALSE),A2)"
+
+pytestmark = pytest.mark.network
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
+    place = tmp_path_factory.mktemp("pages")
+    with emulated(place / "state", place / "templates") as running:
+        yield running
+
+
+@pytest.fixture
+def twin(server: Emulated) -> Emulated:
+    server.reset()
+    store = server.google.sheets
+    store.add_tab("book", "Campaigns", frozen=1)
+    store.add_tab("book", "Results")
+    rows = [["Id", "Name", "Wanted", "State"], ["C-2", "b", "", LOOKUP], ["C-1", "a", "Go", LOOKUP.replace("A2", "A3")]]
+    store.write("book", [(store.area("book", "Campaigns!A1"), rows)], "USER_ENTERED")
+    return server
+
+
+def call(twin: Emulated, path: str, body: Any = None, **headers: str) -> tuple[int, str]:
+    data = json.dumps(body) if body is not None and not isinstance(body, str) else body
+    client = httplib2.Http(timeout=10, proxy_info=None)
+    client.follow_redirects = False
+    response, content = client.request(twin.url + path, "GET" if body is None else "POST", data, headers)
+    return response.status, content.decode()
+
+
+def cells(twin: Emulated, tab: str = "Campaigns") -> Any:
+    return json.loads(call(twin, f"/sheet/data?tab={tab}")[1])["values"]
+
+
+def edit(twin: Emulated, *cells: list[Any], tab: str = "Campaigns", **headers: str) -> tuple[int, Any]:
+    status, text = call(twin, "/sheet/edit", {"tab": tab, "cells": cells}, **headers)
+    return status, json.loads(text)
+
+
+def test_the_page_says_what_is_editable(twin: Emulated) -> None:
+    status, text = call(twin, "/sheet?tab=Campaigns")
+    assert status == 200 and "Europe/Berlin" in text and "is read-only here" not in text
+    assert "is read-only here" in call(twin, "/sheet?tab=Results")[1]
+
+
+def test_data_holds_choices_and_formulas_and_is_short_when_nothing_changed(twin: Emulated) -> None:
+    found = json.loads(call(twin, "/sheet/data?tab=Campaigns")[1])
+    assert found["choices"] == {"3": ["Draft", "Go", "Pause", "Cancel"]}
+    assert found["formulas"]["2,4"] == LOOKUP and "2,4" in found["locked"] and found["values"][1][3] == "C-2"
+    again = json.loads(call(twin, f"/sheet/data?tab=Campaigns&revision={found['revision']}")[1])
+    assert again == {"revision": found["revision"]}
+    assert call(twin, "/sheet/data?tab=Nope")[0] == 400
+
+
+def test_an_edit_is_what_a_person_types_and_leaves_headers_and_formulas(twin: Emulated) -> None:
+    status, found = edit(twin, [2, 2, "007"], [2, 3, "=1=1"], [1, 1, "Hacked"], [3, 4, "done"], [1200, 1, "far below"])
+    assert (status, found) == (200, {"kept": [[1, 1], [3, 4]]})
+    assert cells(twin)[:3] == [["Id", "Name", "Wanted", "State"], ["C-2", "7", "TRUE", "C-2"], ["C-1", "a", "Go", "C-1"]]
+    assert cells(twin)[1199] == ["far below"]
+    assert edit(twin, [2, 99, "x"])[0] == 400 and edit(twin, ["x"])[0] == 400 and edit(twin, [0, 1, "x"])[0] == 400
+
+
+def test_a_persons_own_formula_can_be_replaced(twin: Emulated) -> None:
+    edit(twin, [2, 2, "=oops"])
+    assert cells(twin)[1][1] == "#NAME?"
+    assert edit(twin, [2, 2, "name"]) == (200, {"kept": []})
+    assert cells(twin)[1][1] == "name"
+
+
+def test_system_tabs_are_not_edited(twin: Emulated) -> None:
+    assert edit(twin, [1, 1, "x"], tab="Results")[0] == 403
+    assert call(twin, "/sheet/rows", {"tab": "Results", "action": "sort", "at": 1})[0] == 403
+    assert cells(twin, "Results") == []
+
+
+def test_rows_are_sorted_inserted_and_deleted(twin: Emulated) -> None:
+    for action, at in (("sort", 1), ("insert", 3), ("delete", 2)):
+        assert call(twin, "/sheet/rows", {"tab": "Campaigns", "action": action, "at": at})[0] == 200
+    assert cells(twin) == [["Id", "Name", "Wanted", "State"], [], ["C-2", "b", "", "C-2"]]
+    assert call(twin, "/sheet/rows", {"tab": "Campaigns", "action": "delete", "at": 1})[0] == 400
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+def test_another_sites_page_changes_nothing(twin: Emulated, origin: str) -> None:
+    path = twin.google.drive.folder / "a.md"
+    path.write_text("old")
+    before = cells(twin)
+    assert edit(twin, [2, 2, "x"], origin=origin)[0] == 403
+    assert call(twin, "/sheet/rows", {"tab": "Campaigns", "action": "delete", "at": 2}, origin=origin)[0] == 403
+    assert call(twin, "/templates/a.md", urlencode({"text": "new"}), origin=origin)[0] == 403
+    assert cells(twin) == before and path.read_text() == "old"
+    assert edit(twin, [2, 2, "x"], origin=twin.url)[0] == 200
+
+
+def test_a_template_is_edited_unless_it_changed_on_disk_meanwhile(twin: Emulated) -> None:
+    path = twin.google.drive.folder / "sub" / "grüße.md"
+    path.parent.mkdir()
+    path.write_text("\n<b>Hällo</b> {{ name }}\n")
+    assert "sub/grüße.md" in call(twin, "/templates")[1] and str(twin.google.drive.folder) in call(twin, "/templates")[1]
+    url = "/templates/sub/gr%C3%BC%C3%9Fe.md"
+    shown = call(twin, url)[1]
+    assert "\n\n&lt;b&gt;Hällo&lt;/b&gt; {{ name }}\n</textarea>" in shown
+    known = shown.partition('name="hash" value="')[2][:64]
+    form = {"hash": known, "text": "new\r\nlines & more\r\n"}
+    assert call(twin, url, urlencode(form))[0] == 303
+    assert path.read_bytes() == b"new\nlines & more\n"
+    status, page = call(twin, url, urlencode(form | {"text": "mine"}))
+    assert status == 409 and "has changed on disk" in page and ">\nmine</textarea>" in page
+    assert path.read_bytes() == b"new\nlines & more\n"
+    assert list(path.parent.iterdir()) == [path]
+    assert call(twin, "/templates/nope.md")[0] == 404 and call(twin, "/templates/nope.md", "text=x")[0] == 404
+
+
+def test_a_file_that_is_not_text_is_not_shown_for_editing(twin: Emulated) -> None:
+    (twin.google.drive.folder / "logo.png").write_bytes(b"\x89PNG\xff")
+    status, text = call(twin, "/templates/logo.png")
+    assert status == 200 and "not text" in text and "textarea" not in text
