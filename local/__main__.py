@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -44,10 +45,17 @@ def run(
     async def main() -> None:
         if until_eof:
             loop = asyncio.get_running_loop()
-            threading.Thread(target=lambda: (sys.stdin.buffer.read(), loop.call_soon_threadsafe(twin.stop)), daemon=True).start()
+            threading.Thread(target=_at_eof, args=(lambda: loop.call_soon_threadsafe(twin.stop),), daemon=True).start()
         await twin.run(ready)
 
     asyncio.run(main())
+
+
+def _at_eof(act: Callable[[], object]) -> None:
+    """Wait for the end of standard input, past Python's own buffers: their lock would abort an interpreter that is shutting down."""
+    while os.read(0, 1024):
+        continue
+    act()
 
 
 @app.command()

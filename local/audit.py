@@ -1,4 +1,4 @@
-"""The demo's audit: reads the raw stores (store.db, bus.db, mailbox.db) and checks the invariants of design §5, one by one.
+"""The demo's audit: reads the raw stores (store.db, bus.db, mailbox.db) and checks the invariants of sending, one by one.
 
 recipients = sids in windows = the sum of end states;  nobody twice in a campaign
 sent       = what the mailbox holds, one to one; what it holds beyond that is among the unknown

@@ -47,8 +47,10 @@ class Stuck(Exception):
 class Demo:
     """One drive. `state` is the demo's folder; `url` the twin's address."""
 
-    def __init__(self, state: Path, url: str, session: aiohttp.ClientSession, out: Console) -> None:
-        self.state, self.url, self.session, self.out = state, url, session, out
+    def __init__(
+        self, state: Path, url: str, session: aiohttp.ClientSession, out: Console, twin: subprocess.Popen[bytes]
+    ) -> None:
+        self.state, self.url, self.session, self.out, self.twin = state, url, session, out, twin
         self.store = SqliteStore.open(state / "store.db")
         self.paths = Paths("local")
         self.contacts = list(csv.DictReader(CONTACTS.open(encoding="utf-8", newline="")))
@@ -90,6 +92,8 @@ class Demo:
                 bar.update(task, completed=have, total=want or None)
                 if want and have >= want:
                     return
+                if self.twin.poll() is not None:
+                    raise Stuck("the twin is gone")
                 if have > best:
                     best, since = have, time.monotonic()
                 if time.monotonic() - since > PATIENCE:
@@ -166,10 +170,12 @@ class Demo:
         return done, plan.data["expected"] if plan.data["state"] == "running" else done
 
     async def _completed(self, id: str) -> tuple[int, int]:
-        """Completed, and nothing unknown that the mailbox's reports can still settle."""
+        """Completed, and every mail that the mailbox holds is known to have been sent. What a crash left `unknown` and the mailbox
+        never got stays so."""
         plan = await self.store.get(self.paths.campaign(id))
-        totals = plan.data.get("totals", {}) if plan else {}
-        return int(bool(totals) and not totals["unknown"]), 1
+        if plan is None or plan.data["state"] != "completed":
+            return 0, 1
+        return int(plan.data["totals"]["sent"] == len(self.ours(id))), 1
 
     async def readers(self) -> None:
         """Every third reader opens, every seventh clicks; then a forged click and a forged push."""
@@ -256,7 +262,7 @@ async def main(state: Path, resume: bool, smtp_delay: int) -> int:
     port = _port(state)
     twin = _start(state, port, smtp_delay)
     try:
-        found = await _drive(state, f"http://127.0.0.1:{port}", out)
+        found = await _drive(state, f"http://127.0.0.1:{port}", out, twin)
     except (Stuck, aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         gone = twin.poll() is not None
         what = f"The twin stopped (exit {twin.returncode})" if gone else str(error) or type(error).__name__
@@ -271,11 +277,11 @@ async def main(state: Path, resume: bool, smtp_delay: int) -> int:
     return 1 if findings.faults else 0
 
 
-async def _drive(state: Path, url: str, out: Console) -> dict[str, Any]:
+async def _drive(state: Path, url: str, out: Console, twin: subprocess.Popen[bytes]) -> dict[str, Any]:
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         await _answers(session, url)
-        demo = Demo(state, url, session, out)
+        demo = Demo(state, url, session, out, twin)
         try:
             await demo.import_contacts()
             await demo.sign_up()
@@ -316,8 +322,10 @@ def _report(findings: audit.Findings, found: dict[str, Any], out: Console, state
         out.print(_table(tab, rows[0], filled))
     out.print("[bold]Audit, from the raw stores[/]")
     for line in findings.checks:
-        out.print(f"  [{'green' if line.startswith('ok') else 'red'}]{line}[/]")
-    out.print(f"Figures: {state.parent / 'demo.json'}. Look around in the same state: make run STATE={state}")
+        out.print(f"  [{'green' if line.startswith('ok') else 'red'}]{line}[/]", soft_wrap=True)
+    out.print(
+        f"Figures: {state.parent / 'demo.json'}. Look around in it: make run STATE={state} PORT={_port(state)}", soft_wrap=True
+    )
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

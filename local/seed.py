@@ -20,6 +20,14 @@ FOLDER = "templates"
 ZONE = "Europe/Lisbon"
 STARTER = Path(__file__).parent / "starter"
 NAME = "Lumen Coffee"
+START = "Start here"
+HELP = (
+    "This workbook runs the list. What you type is read at the next tick; what the system knows is written back.",
+    "Import: paste contacts. Each row gets an answer; a consent source makes a contact mailable.",
+    "Campaigns: a row is a campaign. Name a template and a segment (empty: everyone; or a tag), then choose Go.",
+    "Schedule: empty is now, else 2026-12-31 09:30 in this workbook's time zone.",
+    "Dashboard, Subscribers, Suppressions, Activity: written by the system.",
+)
 IDENTITY = Identity(
     from_name=NAME,
     from_address="hello@lumen-coffee.example",
@@ -47,8 +55,9 @@ def templates(folder: Path) -> None:
 
 
 async def workbook_and_tenant(settings: config.Base, google: Google) -> None:
-    """Make the workbook and the tenant's document."""
-    google.sheets.create_spreadsheet(SHEET, f"{NAME}: ops dashboard", ZONE)
+    """Make the workbook and the tenant's document, as a person would on Google."""
+    google.sheets.create_spreadsheet(SHEET, f"{NAME}: ops dashboard", ZONE, tabs=[START])
+    google.sheets.write(SHEET, [(google.sheets.area(SHEET, f"'{START}'!A1"), [[line] for line in HELP])], "RAW")
     document = tenant.document(NAME, IDENTITY, SHEET, FOLDER)
     try:
         await open_store(settings).commit([Create(Paths(settings.tenant).tenant, document)])

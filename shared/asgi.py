@@ -79,6 +79,8 @@ async def translate(request: StarletteRequest, trusted_hops: int) -> Request:
             raise TooLarge
         chunks.append(chunk)
     headers = {name.lower(): value for name, value in request.headers.items()}
+    if forwarded := request.headers.getlist("x-forwarded-for"):
+        headers["x-forwarded-for"] = ", ".join(forwarded)  # a proxy may add a line of its own instead of extending one
     return Request(
         method=request.method,
         path=unquote(request.path_params.get("path", "")).strip("/"),

@@ -8,7 +8,7 @@ import json as _json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from shared.errors import BadInput
 
@@ -78,7 +78,9 @@ def html(page: str, status: int = 200, style: str = "") -> Response:
 
 
 def redirect(location: str) -> Response:
-    return Response(302, b"", headers={"location": location, "cache-control": "no-store", "referrer-policy": "no-referrer"})
+    """To an absolute address; what is not ASCII in it is percent-encoded, since a header could not carry it."""
+    where = quote(location, safe="%/:?#[]@!$&'()*+,;=~")
+    return Response(302, b"", headers={"location": where, "cache-control": "no-store", "referrer-policy": "no-referrer"})
 
 
 def text(sentence: str, status: int = 200) -> Response:

@@ -92,12 +92,12 @@ async def verify(token: str, settings: Pushed) -> None:
         certificates = await _certificates(settings.push_certs)
         try:
             claims = jwt.decode(token, certs=certificates, clock_skew_in_seconds=CLOCK_SKEW)  # type: ignore[no-untyped-call]
-        except (google_errors.GoogleAuthError, ValueError, TypeError, KeyError):
+        except (google_errors.GoogleAuthError, ValueError, TypeError, KeyError, RecursionError):
             raise Unauthenticated("the token does not verify") from None
     now = time.time()
     try:
         fresh = float(claims["iat"]) - CLOCK_SKEW <= now <= float(claims["exp"]) + CLOCK_SKEW
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         fresh = False
     if not fresh:
         raise Unauthenticated("the token has expired or has no dates")
@@ -116,7 +116,7 @@ def _stripped(token: str) -> Mapping[str, Any]:
         raise Unauthenticated("not verified by the platform")
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unauthenticated("malformed token") from None
     if not isinstance(claims, dict):
         raise Unauthenticated("malformed token")

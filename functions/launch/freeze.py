@@ -16,7 +16,8 @@ from shared.mail.compile import compile
 from shared.mail.source import Identity, Source
 from shared.ports import Drive, File, Objects
 
-SUFFIXES = (".md", ".html", ".txt")
+SUFFIXES = (".md", ".html", ".htm", ".txt")
+KNOWN = frozenset({"tags"})  # what a template may say of a subscriber, besides the standard names
 
 
 def find(files: Sequence[File], wanted: str) -> File:
@@ -62,7 +63,7 @@ async def freeze(
         name=file.name, data=data, subject=subject, campaign=campaign, identity=identity, bulk=not single, tracked=not single
     )
     try:
-        await asyncio.to_thread(compile, source, links)
+        await asyncio.to_thread(compile, source, links, KNOWN)
     except BadTemplate as error:
         raise BadTemplate(f"The template {file.name} cannot be sent: {error}") from None
     digest = hashlib.sha256(data).hexdigest()

@@ -44,22 +44,20 @@ class Launch:
 
     async def handle(self) -> None:
         """One tick. A Sheet or Drive that does not answer stops new campaigns, never those on their way."""
-        zone = ""
-        files: list[File] = []
+        files: list[File] | None = None
         try:
             workbook = await self.sheet.workbook()
-            zone = workbook.zone
             files = await self.drive.list(self.tenant.folder)
             await self._system_mails(files)
             if console.CAMPAIGNS in workbook.tabs:  # else sync_sheet makes it at its next tick
-                await self._rows(zone)
+                await self._rows(workbook.zone)
         except (Unavailable, NotFound) as error:
             log("ERROR", f"the Sheet or the Drive folder cannot be read: {error}")
         except BadInput as error:  # a header that cannot be trusted
             log("WARNING", str(error))
         for campaign in await self._active():
             try:
-                await self._advance(campaign, files, reachable=bool(zone))
+                await self._advance(campaign, files)
             except (Conflict, Unavailable) as error:
                 log("WARNING", f"left to the next tick: {error}", campaign=campaign.id)
         for system in (CONFIRM, WELCOME):
@@ -180,11 +178,11 @@ class Launch:
             if len(page) < 300:
                 return found
 
-    async def _advance(self, campaign: Document, files: Sequence[File], reachable: bool) -> None:
-        """Start a campaign that is due, bring back its batches, end it when all are done."""
+    async def _advance(self, campaign: Document, files: Sequence[File] | None) -> None:
+        """Start a campaign that is due, bring back its batches, end it when all are done. `files`: None when they cannot be read."""
         now, data = self.clock.now(), campaign.data
         if data["state"] == "scheduled":
-            if data["at"] <= now and reachable:
+            if data["at"] <= now and files is not None:
                 await self._start(campaign, files)
             return
         if not data.get("cut") and data["state"] == "running":

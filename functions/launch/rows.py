@@ -75,17 +75,20 @@ def due(schedule: str, zone: str, now: int) -> int:
         return now
     shape = _SCHEDULE.fullmatch(schedule)
     try:
-        local = datetime(*map(int, shape.groups())) if shape else None
-    except ValueError:  # the 31st of February
-        local = None
-    if local is None:
+        year, month, day, hour, minute = map(int, shape.groups()) if shape else (0, 0, 0, 0, 0)
+        local = datetime(year, month, day, hour, minute)
+    except ValueError:  # another shape, or the 31st of February
         raise BadInput(f"The schedule “{schedule[:40]}” must look like 2026-12-31 09:30, or be empty for now.") from None
     try:
         there = local.replace(tzinfo=ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError):
         raise BadInput(f"The workbook's time zone “{zone}” is not known.") from None
-    when = there.astimezone(UTC)
-    if when.astimezone(there.tzinfo).replace(tzinfo=None) != local:
+    try:
+        when = there.astimezone(UTC)
+        back = when.astimezone(there.tzinfo).replace(tzinfo=None)
+    except OverflowError:  # the edge of the calendar
+        raise BadInput(f"The schedule “{schedule[:40]}” is too far away.") from None
+    if back != local:
         raise BadInput(f"The schedule {schedule} does not exist in {zone}: the clocks go forward then.")
     at = int(when.timestamp() * 1000)
     if at < now - LATE:

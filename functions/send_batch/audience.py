@@ -13,7 +13,7 @@ from shared.model.paths import CONFIRM, WELCOME
 from shared.model.ref import MailRef
 from shared.model.subscriber import LIFTABLE, in_segment, mailable
 
-FIELDS = ("address", "status", "suppressed", "tags", "confirmed_at", "name", "language", "attributes")
+FIELDS = ("address", "status", "suppressed", "tags", "confirmed_at", "name", "language")
 CONFIRM_LASTS = 7 * 86_400_000  # ms a confirmation link works
 
 
@@ -53,8 +53,8 @@ class Audience:
             url = links.confirm(sid, self.consent, now + CONFIRM_LASTS)
             return Recipient(self.ref(sid), subscriber["address"], {}, {"confirm_url": url})
         fields = {
-            **(subscriber.get("attributes") or {}),
             "name": subscriber.get("name", ""),
             "language": subscriber.get("language", ""),
+            "tags": subscriber.get("tags", []),
         }
         return Recipient(self.ref(sid), subscriber["address"], fields, {})

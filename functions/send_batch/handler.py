@@ -1,4 +1,4 @@
-"""One batch, or one message, to a provider: never twice, never lost (design §5).
+"""One batch, or one message, to a provider: never twice, never lost.
 
 Consumes send-requests (published by subscribe and launch). A window of the batch is one hand-over: its sids are written as
 *handed* first, the results ride on the next window's write. A worker that dies before that write loses nothing; one that dies after
@@ -8,6 +8,7 @@ is acknowledged, and launch's sweeper brings it back.
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
-from shared.errors import BadInput, BadTemplate, NotFound, Unavailable
+from shared.errors import BadInput, BadTemplate, Conflict, NotFound, Unavailable
 from shared.links import Links
 from shared.logs import log
 from shared.mail.compile import CompiledMail
@@ -23,6 +24,7 @@ from shared.model import batch, event
 from shared.model.campaign import answered
 from shared.model.event import Event
 from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.model.ref import CAMPAIGN_ID
 from shared.ports import Bus, Clock, Document, Filter, Kind, Merge, Outcome, Outgoing, Sender, Store
 
 from .audience import FIELDS, Audience
@@ -30,6 +32,7 @@ from .ledger import Ledger, Lost
 from .mails import Mails
 
 RETRIES = 5
+_NAME = re.compile(r"[0-9a-f]{1,32}(?:\.[A-Za-z0-9-]{1,40})?")
 STATES: Mapping[Kind, int] = {
     "sent": batch.SENT,
     "recipient": batch.FAILED,
@@ -92,12 +95,16 @@ class SendBatch:
         campaign, name, consent = message.get("campaign"), message.get("batch"), message.get("consent", "")
         if not (isinstance(campaign, str) and isinstance(name, str) and isinstance(consent, str)):
             raise BadInput("not a send request")
+        if not (CAMPAIGN_ID.fullmatch(campaign) and _NAME.fullmatch(name)):
+            raise BadInput("not a send request")
         started = time.monotonic()
         try:
             run = await self._begin(campaign, name, consent)
             if run:
                 await self._work(run, started)
-                log("INFO", "batch", campaign=campaign, batch=name, windows=run.windows, why=run.stop or "end", **run.kinds)
+                log(
+                    "INFO", "batch", campaign=campaign, batch=name, windows=run.windows, why=run.stop or "end", outcomes=run.kinds
+                )
         except Lost:
             log("INFO", "another worker has this batch", campaign=campaign, batch=name)
 
@@ -116,6 +123,7 @@ class SendBatch:
         ledger = Ledger(self.store, path, found, fresh, secrets.token_hex(8), self.pace.lease)
         if ledger.lease_until > now or ledger.not_before > now:
             return None
+        ledger.take_over()
         if plan is None or "mail" not in plan.data:
             await ledger.release(now, now + self.pace.wait)  # the tick has not frozen this mail yet
             return None
@@ -126,13 +134,14 @@ class SendBatch:
             mail = await self.mails.get(campaign, data["mail"])
         except (BadTemplate, NotFound) as error:
             await self._pause(campaign, BROKEN.format(error))
+            if single:
+                await ledger.release(now, now + self.pace.wait)  # it may exist in this message only
             return None
         audience = (
             Audience(campaign, key=key, consent=ledger.source["consent"])
             if single
             else Audience(campaign, segment=data["segment"], frozen_at=data["frozen_at"])
         )
-        ledger.take_over()
         retries = ledger.positions(batch.DEFERRED) if ledger.read_all else []
         address = data["mail"]["identity"]["from_address"]
         return Run(campaign, name, ledger, audience, mail, address, data["state"], retries)
@@ -222,7 +231,7 @@ class SendBatch:
                 try:
                     wire = run.mail.splice(run.audience.recipient(sid, data, self.links, now), date)
                     outgoing.append(Outgoing(data["address"], wire))
-                except BadTemplate as error:  # this reader's values break the template: nobody else waits for that
+                except BadInput as error:  # this reader's values break the template: nobody else waits for that
                     log("ERROR", f"a mail could not be made: {error}", mail=run.audience.ref(sid).text)
                     state = batch.FAILED
             states.append(state)
@@ -270,12 +279,17 @@ class SendBatch:
         elif not run.stop and batch.DEFERRED in ledger.states:
             not_before = now + self.pace.retry * 2**ledger.round
         await ledger.release(now, not_before)
-        if run.stop == "time":
+        if run.stop == "time" and ledger.state == "open":
             await self.bus.publish(batch.TOPIC, [batch.request(run.campaign, run.batch)])
 
     async def _pause(self, campaign: str, sentence: str) -> None:
-        """Our fault, not the readers': stop the campaign and say so beside its row."""
+        """Our fault, not the readers': stop the campaign, if it is still running, and say so beside its row."""
         log("ERROR", sentence, campaign=campaign)
-        if campaign not in (CONFIRM, WELCOME):
-            changes = {"state": "paused", **answered(sentence, self.clock.now())}
-            await self.store.commit([Merge(self.paths.campaign(campaign), changes)])
+        found = await self.store.get(self.paths.campaign(campaign), ["state"])
+        if campaign in (CONFIRM, WELCOME) or found is None or found.data["state"] != "running":
+            return
+        changes = {"state": "paused", **answered(sentence, self.clock.now())}
+        try:
+            await self.store.commit([Merge(found.path, changes, if_version=found.version)])
+        except Conflict as error:  # cancelled meanwhile, or the next window meets the fault again
+            log("WARNING", f"not paused: {error}", campaign=campaign)

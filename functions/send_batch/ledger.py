@@ -1,5 +1,5 @@
 """The one writer of a batch document: takes the lease with its first write, chains the document's version, and recognises its own
-write when a reply was lost (design §5)."""
+write when a reply was lost."""
 
 from __future__ import annotations
 

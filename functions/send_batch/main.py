@@ -1,5 +1,5 @@
 """send_batch, Pub/Sub: one batch, or one message, to a provider. Consumes send-requests (from subscribe and launch); publishes
-refusals to engagement-events (consumed by record)."""
+refusals to engagement-events (consumed by record), and its own batch again when its time is up."""
 
 from __future__ import annotations
 

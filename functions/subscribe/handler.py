@@ -136,6 +136,8 @@ class Subscribe:
                     "We cannot mail this address", "An earlier mail to it was rejected or reported. Please write to us."
                 )
             if evidence.data.get("confirmed_at"):
+                if known.data.get("suppressed"):
+                    return self._expired()  # they have left since: coming back takes a new consent
                 break
             try:
                 await self.store.commit(self._confirmation(request, sid, evidence, known))

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from shared.errors import BadInput
 from shared.logs import log
 from shared.model import console
-from shared.model.cells import neutralise
+from shared.model.cells import neutralise, quote
 from shared.model.paths import CONFIRM, WELCOME, Paths
 from shared.ports import Clock, Document, Rows, Sheet, Store
 
 from . import imports, tabs
 from .tabs import Cell
-from .workbook import HEADERS, ensure, quoted
+from .workbook import HEADERS, ensure
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class SyncSheet:
         """One tick. Raises Unavailable when the Sheet does not answer: the next tick shows what this one could not."""
         zone = (await ensure(self.sheet)).zone
         names = (console.CAMPAIGNS, console.IMPORT, console.IMPORT_RESULTS, console.RESULTS, console.DASHBOARD)
-        campaigns, contacts, answered, results, dashboard = await self.sheet.read([f"{quoted(tab)}!A1:Z" for tab in names])
+        campaigns, contacts, answered, results, dashboard = await self.sheet.read([f"{quote(tab)}!A1:Z" for tab in names])
         notices: list[str] = []
         lines: list[str] = []
         try:
@@ -76,7 +76,7 @@ class SyncSheet:
             return []
         answers = await imports.run(self.store, self.paths, self.pepper, filled, waiting, self.clock.now())
         order |= {id: [id, answer, digest] for id, (answer, digest) in answers.items()}
-        await self.sheet.write({f"{quoted(console.IMPORT_RESULTS)}!A2": list(order.values())})
+        await self.sheet.write({f"{quote(console.IMPORT_RESULTS)}!A2": list(order.values())})
         good = sum(answer.startswith(imports.DONE) for answer, _ in answers.values())
         left = len(waiting) - len(answers)
         log("INFO", "import", good=good, rejected=len(answers) - good, left=left)

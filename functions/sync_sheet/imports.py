@@ -7,6 +7,7 @@ changes nothing: the subscriber's id comes from the address, the consent's from 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,8 @@ class Contact:
 
 def digest(row: Mapping[str, str]) -> str:
     """What a row said when it was answered: an edited row is answered anew."""
+    if row.get("Problem"):
+        return "twice"
     return hashlib.sha256(repr([row[name] for name in console.IMPORT_FIELDS]).encode()).hexdigest()[:12]
 
 
@@ -50,11 +53,17 @@ def pending(cells: Sequence[Sequence[str]], answered: Mapping[str, str]) -> tupl
     """(filled rows, those among them whose answer is missing or out of date). `answered`: row id -> digest. Raises BadInput."""
     table = console.table(cells, console.IMPORT, console.IMPORT_FIELDS)
     filled = [row for row in table if row["ID"] and any(text for name, text in row.items() if name != "ID")]
+    ids = Counter(row["ID"] for row in filled)
+    for row in filled:
+        if ids[row["ID"]] > 1:
+            row["Problem"] = f"The id {row['ID']} stands in {ids[row['ID']]} rows. Give each row an id of its own."
     return filled, [row for row in filled if answered.get(row["ID"]) != digest(row)]
 
 
 def contact(row: Mapping[str, str], pepper: bytes, tenant: str) -> Contact:
     """Check one row; raises BadInput with the reason it is rejected."""
+    if row.get("Problem"):
+        raise BadInput(row["Problem"])
     address = parse(row["Email"])
     name = " ".join(row["Name"].split())
     if len(name) > 100 or not name.isprintable():

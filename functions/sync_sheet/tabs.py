@@ -39,7 +39,7 @@ async def result(store: Store, paths: Paths, campaign: Document, zone: str, show
     counts = data["totals"] if settled else await progress(store, paths, campaign.id)
     names = ("recipients", "sent", "failed", "suppressed", "skipped", "cancelled", "unknown", "deferred")
     row = [*head, data["expected"], *(counts[name] for name in names)]
-    if settled and now - data["frozen_at"] > WATCHED and len(shown) == 20:
+    if settled and now - data["frozen_at"] > WATCHED and len(shown) == 20 and all(cell.isdecimal() for cell in shown[13:]):
         return [*row, *shown[13:]]
     seen = await headlines(store, paths, campaign.id)
     order = ("delivered", "opened", "opened_machine", "clicked", "bounced", "complained", "unsubscribed")
@@ -114,7 +114,9 @@ async def suppressions(store: Store, paths: Paths, zone: str) -> list[list[Cell]
         reason = strongest(found.data.get("reasons", ()))
         if reason:
             since = moment(found.data.get(f"{reason}_at", 0), zone)
-            rows.append([found.id[:8], reason.replace("_", " "), since, found.data.get(f"{reason}_source", "")])
+            rows.append(
+                [found.id[:8], reason.replace("_", " "), since, ", ".join(sorted(found.data.get(f"{reason}_sources", ())))]
+            )
     return rows + _more(len(page))
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from string import ascii_uppercase
 
 from shared.model import console
+from shared.model.cells import quote
 from shared.ports import Rows, Sheet, Workbook
 
 CAMPAIGN_ROWS = 200
@@ -29,7 +30,7 @@ async def ensure(sheet: Sheet) -> Workbook:
     if not missing:
         return found
     await sheet.add_tabs(missing)
-    await sheet.write({f"{quoted(tab)}!A1": [HEADERS[tab]] for tab in missing})
+    await sheet.write({f"{quote(tab)}!A1": [HEADERS[tab]] for tab in missing})
     formulas: dict[str, Rows] = {}
     numbers: dict[str, Rows] = {}
     if console.CAMPAIGNS in missing:
@@ -43,17 +44,12 @@ async def ensure(sheet: Sheet) -> Workbook:
     if console.IMPORT in missing:
         numbers[f"{console.IMPORT}!A2"] = [[f"I-{n:04d}"] for n in range(1, IMPORT_ROWS + 1)]
         first = ascii_uppercase[len(console.IMPORT_FIELDS)]
-        span = f"{quoted(console.IMPORT_RESULTS)}!$A:$B"
+        span = f"{quote(console.IMPORT_RESULTS)}!$A:$B"
         formulas[f"{console.IMPORT}!{first}2"] = [[lookup(row, span, 2)] for row in range(2, IMPORT_ROWS + 2)]
     if numbers:
         await sheet.write(numbers)
         await sheet.write(formulas, formulas=True)
     return await sheet.workbook()
-
-
-def quoted(tab: str) -> str:
-    """A tab's title as A1 notation wants it."""
-    return tab if tab.isalnum() else f"'{tab}'"
 
 
 def lookup(row: int, span: str, column: int) -> str:

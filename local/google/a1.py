@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shared.model.cells import quote
+
 _REFERENCE = re.compile(r"\$?([A-Za-z]{1,3})?\$?([1-9]\d{0,6})?(?::\$?([A-Za-z]{1,3})?\$?([1-9]\d{0,6})?)?")
 
 
@@ -60,11 +62,6 @@ def rectangle(tab: str, reference: str) -> Area:
 
 def unquote(tab: str) -> str:
     return tab[1:-1].replace("''", "'") if len(tab) > 1 and tab[0] == tab[-1] == "'" else tab
-
-
-def quote(tab: str) -> str:
-    """As Google writes it back: quotes only where needed."""
-    return tab if re.fullmatch(r"[A-Za-z_]\w*", tab) else "'" + tab.replace("'", "''") + "'"
 
 
 def number(letters: str) -> int:

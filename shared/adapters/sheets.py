@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.adapters.google_rest import Service
 from shared.errors import BadInput
-from shared.model.cells import neutralise
+from shared.model.cells import neutralise, quote
 from shared.ports import Rows, Workbook
 
 SCOPES = ("https://www.googleapis.com/auth/spreadsheets",)
@@ -118,11 +118,6 @@ class Sheets:
                 requests.append({"updateSheetProperties": {"properties": wanted, "fields": fields}})
         if requests:
             await self._change(requests)
-
-
-def quote(tab: str) -> str:
-    """A tab's title as A1 notation wants it."""
-    return "'" + tab.replace("'", "''") + "'"
 
 
 def _plain(rows: Rows, formulas: bool) -> list[list[Any]]:

@@ -6,6 +6,7 @@ last 64). A spliced mail is byte for byte what compiling the template for that r
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -225,7 +226,8 @@ class _Builder:
         return _variant(head, subject if open_subject else None, cutter.pieces)
 
     def _alternatives(self, cutter: mime.Cutter, text: str, page: str) -> None:
-        boundary = f"=_{self.marks.token}".encode()  # "=_" cannot occur in quoted-printable
+        digest = hashlib.sha256(self.source.data + self.source.campaign.encode()).hexdigest()[:16]
+        boundary = f"=_{digest}".encode()  # "=_" cannot occur in quoted-printable
         cutter.raw(b'Content-Type: multipart/alternative; boundary="%b"\r\n\r\n' % boundary)
         for kind, content in ((b"plain", text), (b"html", page)):
             cutter.raw(b"--%b\r\nContent-Type: text/%b; charset=utf-8\r\n" % (boundary, kind))

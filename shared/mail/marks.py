@@ -1,17 +1,20 @@
 """Marks: stand-ins for recipients' values while a template goes through Markdown, CSS inlining and link rewriting.
 
-A mark is lower-case ASCII letters and digits only, so no stage alters or splits it: a token that does not occur in the template,
-`s` (a slot, filled per recipient) or `v` (a value fixed in this variant), a number, and one letter for how it is encoded there:
+A mark is lower-case ASCII letters and digits only, so no stage alters or splits it: a random token that does not occur in the
+template and that no recipient can know, `s` (a slot, filled per recipient) or `v` (a value fixed in this variant), a number, and
+one letter for how it is encoded there:
 
     h  HTML text or attribute       t  plain text
     l  a whole URL, in HTML         f  a whole URL, in plain text
     u  a part of a URL              c  inside a style attribute
+
+None is left in a finished mail, so every compilation gives the same bytes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
+import secrets
 from collections.abc import Callable
 
 TO_TEXT = {"h": "t", "l": "f"}
@@ -21,13 +24,9 @@ class Marks:
     """The marks of one template. `text` is everything the template's author wrote."""
 
     def __init__(self, text: str) -> None:
-        salt = 0
-        while True:
-            digest = hashlib.sha256(f"{salt}\0{text}".encode()).hexdigest()[:16]
-            self.token = "zq" + digest.translate(str.maketrans("0123456789abcdef", "ghijkmnopqrtwxyz"))
-            if self.token not in text:
-                break
-            salt += 1
+        while (token := "zq" + "".join(secrets.choice("ghjkmnpqrtwxyz") for _ in range(20))) in text:
+            pass
+        self.token = token
         self.pattern = re.compile(rf"{self.token}([sv])(\d+)([hltufc])")
 
     def slot(self, index: int, context: str = "h") -> str:

@@ -32,17 +32,18 @@ _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 
 
 def clean(value: str) -> str:
-    """A value for a body: line breaks and tabs become a space; control and direction-override characters go."""
+    """A value for a body: line breaks and tabs become a space; control and direction-override characters go; half a surrogate
+    pair becomes "?"."""
     if value.isascii() and value.isprintable():
         return value
-    return _DROPPED.sub("", _BREAKS.sub(" ", value))
+    return _DROPPED.sub("", _BREAKS.sub(" ", value)).encode("utf-8", "replace").decode()
 
 
 def clean_header(value: str) -> str:
     """A value for a header: as `clean`, also without zero-width characters, runs of spaces made one."""
     if value.isascii() and value.isprintable():
         return " ".join(value.split())
-    return " ".join(_HEADER_DROPPED.sub("", _BREAKS.sub(" ", value)).split())
+    return " ".join(_HEADER_DROPPED.sub("", _BREAKS.sub(" ", value)).encode("utf-8", "replace").decode().split())
 
 
 # --- headers ----------------------------------------------------------------------------------------------------------
@@ -63,7 +64,7 @@ def _encoded_words(text: str, column: int) -> str:
     """`text` as B-encoded words of at most 75 characters, each of whole characters, folded; the first starts at `column`."""
     words, chunk, room = [], b"", (78 - column - 12) // 4 * 3
     for character in text:
-        data = character.encode("utf-8", "replace")
+        data = character.encode()
         if len(chunk) + len(data) > room:
             words.append(chunk)
             chunk, room = b"", 45
@@ -166,7 +167,7 @@ _WRITERS: dict[str, Callable[[str], str]] = {
 
 def write(value: str, context: str) -> str:
     """A value's characters where a mark of this context stands (see `marks`)."""
-    return _WRITERS[context](value.encode("utf-8", "replace").decode() if not value.isascii() else value)
+    return _WRITERS[context](value)
 
 
 def slot_bytes(value: str, context: str) -> bytes:
@@ -199,12 +200,12 @@ class Cutter:
         position = 0
         for match in self.marks.pattern.finditer(text):
             if before := text[position : match.start()]:
-                self.raw(quoted(before.encode("utf-8", "replace")))
+                self.raw(quoted(before.encode()))
             if before and not before.endswith("\n"):
                 self.raw(SOFT)
             self.pieces.append((int(match[2]), match[3]))
             position = match.end()
-        self.raw(quoted(text[position:].encode("utf-8", "replace")))
+        self.raw(quoted(text[position:].encode()))
 
     def resolve(self, text: str) -> str:
         """`text` with the values fixed in this variant written in."""

@@ -18,34 +18,26 @@ import copy
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from typing import Any, NoReturn, TypeAlias
 
 from jinja2 import Template as Compiled
-from jinja2 import TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2 import TemplateError, TemplateSyntaxError, Undefined, meta, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
 from shared.errors import BadTemplate
 from shared.mail.marks import Marks
-from shared.mail.sandbox import GLOBALS, MAX_OUTPUT, Sandbox, refuse
+from shared.mail.mime import clean
+from shared.mail.sandbox import LOOP_NAMES, MAX_OUTPUT, Sandbox, check, refuse
 
 MAX_TAGS = 1_000  # {{ }} and {% %} in one part
 MAX_CODE = 16_000  # characters inside them
-MAX_NODES = 10_000  # of the syntax tree
-MAX_DEPTH = 40  # of nested blocks
 Values: TypeAlias = Mapping[str, Any]
 Escape: TypeAlias = Callable[[str], str]
 
-_FORBIDDEN: dict[type[nodes.Node], str] = {
-    nodes.Include: "{% include %}",
-    nodes.Import: "{% import %}",
-    nodes.FromImport: "{% from … import %}",
-    nodes.Extends: "{% extends %}",
-    nodes.Block: "{% block %}",
-    nodes.ScopedEvalContextModifier: "{% autoescape %}",
-}
-_LOOP_NAMES = frozenset({"loop", "caller", "varargs", "kwargs"})
 _ERRORS = (
     TemplateError,
     ArithmeticError,
@@ -113,7 +105,7 @@ class Program:
         self.marks = marks
         self.env = Sandbox()
         self.env.globals |= constants
-        self.shared = frozenset(self.env.globals) | _LOOP_NAMES
+        self.shared = frozenset(self.env.globals) | LOOP_NAMES
         self.parts: dict[str, Part] = {}
         self.slots: list[Expression] = []
         self.tests: list[Expression] = []
@@ -129,7 +121,7 @@ class Program:
         self.env.meter.start()
         try:
             tree = self.env.parse(source)
-            _check(tree, where)
+            check(tree)
             free = {n for n in meta.find_undeclared_variables(tree) if n not in self.env.globals}
             if known is not None:
                 _check_known(tree, where, free, known)
@@ -208,7 +200,7 @@ class Program:
             def work(value: Any, escape: Escape = part.escape) -> Markup:
                 if isinstance(value, Markup):
                     return value
-                return Markup(escape(plain(value).replace(self.marks.token, "")))  # noqa: S704
+                return Markup(escape(clean(plain(value))))  # noqa: S704
 
             given = {"_show": show, "_work": work, "_test": test, "_round": self.env.meter.spend}
             rendering.texts[name] = self._run(which(part), part.where, {**pick(values, self.keys), **given})
@@ -234,12 +226,14 @@ def pick(values: Values, names: Sequence[str]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> str:
-    """A value as text: nothing for an absent one, items with commas between them."""
-    if value is None:
+    """A value as text: nothing for an absent one, items with commas between them. Raises Unworkable for anything else."""
+    if value is None or isinstance(value, Undefined):
         return ""
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(plain(item) for item in value)
-    return str(value)
+    if isinstance(value, str | int | float | date | Decimal):
+        return str(value)
+    raise Unworkable("A {{ value }} of the template is not a text, a number or a list of them.")
 
 
 def fail(error: Exception, where: str, template: Compiled | None) -> NoReturn:
@@ -266,35 +260,6 @@ def _names(node: nodes.Node) -> set[str]:
     return found | {node.name} if isinstance(node, nodes.Name) else found
 
 
-def _check(tree: nodes.Template, where: str) -> None:
-    def stop(node: nodes.Node, sentence: str) -> NoReturn:
-        raise TemplateSyntaxError(sentence, node.lineno)
-
-    local = {n.name for n in tree.find_all(nodes.Name) if n.ctx != "load"} | {m.name for m in tree.find_all(nodes.Macro)}
-    callable_names = local | GLOBALS | _LOOP_NAMES
-    stack: list[tuple[nodes.Node, int]] = [(tree, 0)]
-    count = 0
-    while stack:
-        node, depth = stack.pop()
-        count += 1
-        if count > MAX_NODES:
-            stop(node, "there is too much inside {{ }} and {% %}")
-        if type(node) in _FORBIDDEN:
-            stop(node, f"{_FORBIDDEN[type(node)]} is not allowed")
-        if isinstance(node, nodes.Filter) and node.name in ("safe", "forceescape", "tojson", "urlize", "xmlattr", "attr"):
-            stop(node, f"the filter |{node.name} is not allowed")
-        if isinstance(node, nodes.Name) and (node.name.startswith("_") or node.name == "self"):
-            stop(node, f"“{node.name}” is not a name a template can use")
-        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name not in callable_names:
-            stop(node, f"there is no function called “{node.node.name}”")
-        if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
-            stop(node, f"“.{node.attr}” is not available in a template")
-        if isinstance(node, nodes.Stmt) and depth > MAX_DEPTH:
-            stop(node, f"blocks are nested more than {MAX_DEPTH} deep")
-        deeper = depth + isinstance(node, nodes.Stmt)
-        stack += [(child, deeper) for child in node.iter_child_nodes()]
-
-
 def _check_known(tree: nodes.Template, where: str, free: set[str], known: frozenset[str]) -> None:
     lines = {n.name: n.lineno for n in reversed(list(tree.find_all(nodes.Name)))}
     for name in sorted(free - known, key=lambda n: lines.get(n, 0)):
@@ -316,7 +281,7 @@ class _Rewrite(NodeTransformer):
         self.keys: set[str] = set()
         self.opaque = False  # inside a block whose text is worked on before it is shown
         named = {n.name for n in tree.find_all(nodes.Name) if n.ctx != "load"}
-        self.local = named | {m.name for m in tree.find_all(nodes.Macro)} | _LOOP_NAMES
+        self.local = named | {m.name for m in tree.find_all(nodes.Macro)} | LOOP_NAMES
 
     def visit_Output(self, node: nodes.Output) -> nodes.Output:
         node.nodes = [child if isinstance(child, nodes.TemplateData) else self._shown(child) for child in node.nodes]

@@ -9,12 +9,13 @@ hold within the process; isolating the compiler in a child process is a separate
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from jinja2 import ChainableUndefined, Undefined
+from jinja2 import ChainableUndefined, TemplateSyntaxError, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, markup_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -25,6 +26,8 @@ MAX_VALUE = 100_000  # characters and items one value in an expression may hold
 MAX_WORK = 20_000_000  # characters and items all expressions of one rendering may make together
 MAX_WIDTH = 1_000  # of |center, |indent, %100s and the like
 MAX_BITS = 4_096  # of whole numbers
+MAX_NODES = 10_000  # of the syntax tree
+MAX_DEPTH = 40  # of nested blocks
 
 
 def words(text: str) -> frozenset[str]:
@@ -46,6 +49,17 @@ _METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
     ((list, tuple), words("index count")),
     ((int, float, bytes, type(None), range), frozenset()),
 )
+
+
+_FORBIDDEN: dict[type[nodes.Node], str] = {
+    nodes.Include: "{% include %}",
+    nodes.Import: "{% import %}",
+    nodes.FromImport: "{% from … import %}",
+    nodes.Extends: "{% extends %}",
+    nodes.Block: "{% block %}",
+    nodes.ScopedEvalContextModifier: "{% autoescape %}",
+}
+LOOP_NAMES = frozenset({"loop", "caller", "varargs", "kwargs"})
 
 
 class Limit(SecurityError):
@@ -169,7 +183,10 @@ def _metered(meter: Meter, name: str, f: Callable[..., Any]) -> Callable[..., An
         for argument in (*args, *kwargs.values()):
             bounded(argument)
         _foresee_filter(name, args, kwargs)
-        result = bounded(f(*args, **kwargs))
+        result = f(*args, **kwargs)
+        if hasattr(result, "__next__"):  # |map, |select: nothing lazy escapes the meter
+            result = list(itertools.islice(result, MAX_VALUE + 1))
+        bounded(result)
         meter.spend(_weight(result))
         return result
 
@@ -189,3 +206,34 @@ def _foresee_filter(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         refuse("|replace would make too long a text")
     if name == "format":
         _check_format(str(args[0]))
+
+
+def check(tree: nodes.Template) -> None:
+    """Refuse, with a TemplateSyntaxError, what no template may contain, whether or not it would ever be run."""
+
+    def stop(node: nodes.Node, sentence: str) -> NoReturn:
+        raise TemplateSyntaxError(sentence, node.lineno)
+
+    local = {n.name for n in tree.find_all(nodes.Name) if n.ctx != "load"} | {m.name for m in tree.find_all(nodes.Macro)}
+    callable_names = local | GLOBALS | LOOP_NAMES
+    stack: list[tuple[nodes.Node, int]] = [(tree, 0)]
+    count = 0
+    while stack:
+        node, depth = stack.pop()
+        count += 1
+        if count > MAX_NODES:
+            stop(node, "there is too much inside {{ }} and {% %}")
+        if type(node) in _FORBIDDEN:
+            stop(node, f"{_FORBIDDEN[type(node)]} is not allowed")
+        if isinstance(node, nodes.Filter) and node.name in ("safe", "forceescape", "tojson", "urlize", "xmlattr", "attr"):
+            stop(node, f"the filter |{node.name} is not allowed")
+        if isinstance(node, nodes.Name) and (node.name.startswith("_") or node.name == "self"):
+            stop(node, f"“{node.name}” is not a name a template can use")
+        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name not in callable_names:
+            stop(node, f"there is no function called “{node.node.name}”")
+        if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
+            stop(node, f"“.{node.attr}” is not available in a template")
+        if isinstance(node, nodes.Stmt) and depth > MAX_DEPTH:
+            stop(node, f"blocks are nested more than {MAX_DEPTH} deep")
+        deeper = depth + isinstance(node, nodes.Stmt)
+        stack += [(child, deeper) for child in node.iter_child_nodes()]

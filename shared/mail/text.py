@@ -22,7 +22,7 @@ _BLOCKS = words(
 _SPACED = words("blockquote dl figure h1 h2 h3 h4 h5 h6 hr ol p pre table ul")
 _SKIPPED = words("head script style template title svg")
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.I)
-_INVISIBLE = re.compile("[\u00ad\u034f\u200b\u200c\u2060\ufeff]")
+_INVISIBLE = re.compile("[\u00ad\u034f\u200b\u2060\ufeff]")
 _PREFIX = {f"h{n}": "#" * n + " " for n in range(1, 7)} | {"blockquote": "> "}
 
 
@@ -33,7 +33,7 @@ def to_text(html: str) -> str:
     converter.close()
     while len(converter.blocks) > 1:
         converter.leave(converter.blocks[-1].tag)
-    text = converter.blocks[0].text()
+    text = re.sub(" +\n", "\n", converter.blocks[0].text())
     return text + "\n" if text else ""
 
 

@@ -3,7 +3,7 @@
     draft → scheduled → running ⇄ paused → completed | cancelled
 
     row         what launch saw in the Campaigns tab: name, template, subject, segment, schedule, wanted
-    state       as above; `active` while the tick still has work with it; `live` while its results may still move
+    state       as above; `active` while the tick still has work with it
     answer      the plain sentence shown beside the row, with `answered_at`
     mail        frozen at launch: {object, hash, file, version, name, subject, identity}
     segment, frozen_at, expected, parts (number of ranges), cut (all batches exist), totals (when it ended)

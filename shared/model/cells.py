@@ -1,8 +1,12 @@
-"""What may be written into a spreadsheet cell. Names and answers come from strangers, and a spreadsheet program that opens a
-CSV export runs a cell that starts like a formula, so such text is made inert before it is stored."""
+"""How a tab is named in A1 notation, and what may be written into a cell.
+
+Names and answers come from strangers, and a spreadsheet program that opens a CSV export runs a cell that starts like a formula,
+so such text is made inert before it is stored.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TypeAlias
 
 Cell: TypeAlias = "str | int | float | bool"
@@ -19,3 +23,8 @@ def neutralise(cell: Cell) -> Cell:
     if isinstance(cell, str) and cell.startswith(_STARTS):
         return "'" + cell
     return cell
+
+
+def quote(tab: str) -> str:
+    """A tab's title as A1 notation wants it: in quotes where needed."""
+    return tab if re.fullmatch(r"[A-Za-z_]\w*", tab) else "'" + tab.replace("'", "''") + "'"

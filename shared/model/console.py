@@ -1,4 +1,4 @@
-"""The workbook's tabs and columns, as launch reads them and sync_sheet keeps them (design §7).
+"""The workbook's tabs and columns, as launch reads them and sync_sheet keeps them.
 
 People own the columns on the left of Campaigns and Import; every other tab belongs to the system. Rows are bound by the id in
 their first column and columns by their header, so both may be moved.

@@ -1,4 +1,4 @@
-"""Where documents live (design §4). Collections end in a plural, documents in an id."""
+"""Where documents live. Collections end in a plural, documents in an id."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ address     as we mail it; absent after erasure
 status      "confirmed", or absent while pending
 suppressed  reasons, mirrored from suppressions/{sid} in the same commit
 segments    an index for batches to read by, empty unless mailable; never the truth
-tags, name, language, attributes, created_at, confirmed_at, consent
+tags, name, language, created_at, confirmed_at, consent
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def suppress(paths: Paths, sid: str, reason: Reason, source: str, at: int) -> li
     return [
         Merge(
             paths.suppression(sid),
-            {"reasons": ArrayUnion((reason,)), f"{reason}_at": Minimum(at), f"{reason}_source": source},
+            {"reasons": ArrayUnion((reason,)), f"{reason}_at": Minimum(at), f"{reason}_sources": ArrayUnion((source,))},
         ),
         Merge(paths.subscriber(sid), {"suppressed": ArrayUnion((reason,)), "segments": []}),
     ]

@@ -39,7 +39,12 @@ async def inbox() -> AsyncIterator[Inbox]:
         return aiohttp.web.Response(status=status or 500, headers={"location": "/elsewhere"})
 
     app = aiohttp.web.Application()
+
+    async def elsewhere(request: aiohttp.web.Request) -> aiohttp.web.Response:
+        return aiohttp.web.Response()  # a redirect that was followed would be taken for an acknowledgement
+
     app.router.add_post("/push", take)
+    app.router.add_get("/elsewhere", elsewhere)
     runner = aiohttp.web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = aiohttp.web.TCPSite(runner, "127.0.0.1", 0)
@@ -194,6 +199,17 @@ async def test_stop_waits_for_the_pushes_in_flight(local: Make, inbox: Inbox, pu
     await again.start()
     await asyncio.sleep(0.1)
     assert len(inbox.pushes) == 1
+
+
+async def test_a_publish_in_this_process_is_delivered_without_polling(
+    local: Make, inbox: Inbox, publisher: SqliteBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("local.bus._POLL", 60.0)
+    bus = local()
+    await bus.start()
+    await asyncio.sleep(0.1)
+    await publisher.publish("events", [{"n": 1}])
+    assert await inbox.arrived(1) == [{"n": 1}]
 
 
 async def test_publishes_of_other_processes_are_noticed(local: Make, inbox: Inbox, publisher: SqliteBus, tmp_path: Path) -> None:

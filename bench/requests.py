@@ -1,0 +1,169 @@
+"""CPU of a sign-up, a hit and an event through the real main.py, functions-framework and Starlette included, against a bare hello
+in the same framework, called alike: the ASGI app with a scope made by hand, 16 requests under way at once, no sockets.
+
+Steps build themselves from the environment once per process, so all of it happens on one stage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import importlib
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from functions_framework.aio import create_asgi_app_from_module
+
+from shared.adapters.sqlite_bus import SCHEMA
+from shared.adapters.sqlite_file import SqliteFile
+from shared.model import batch, event, tenant
+from shared.model.event import Event
+from shared.model.ref import MailRef
+from shared.ports import Create
+from shared.push import STRIPPED
+
+from . import letter, stage
+from .report import Row, compared
+
+ROUNDS = 3
+REQUESTS = 800  # of each kind a round
+AT_ONCE = 16
+_ISSUER, _PUSHER = "https://accounts.google.com", "pusher@bench.iam.gserviceaccount.com"
+_BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request and the status that shows it was served."""
+
+    method: str
+    path: str
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    async def made(self, app: App) -> None:
+        """Call the app; raises AssertionError for another answer."""
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": self.method,
+            "scheme": "https",
+            "root_path": "",
+            "path": self.path,
+            "raw_path": self.path.encode(),
+            "query_string": b"",
+            "headers": [(name.encode(), text.encode()) for name, text in {"host": "x.example", **self.headers}.items()],
+            "client": ("192.0.2.7", 40_000),
+            "server": ("127.0.0.1", 8080),
+        }
+        statuses: list[int] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": self.body, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        await app(scope, receive, send)
+        if statuses != [self.status]:
+            raise AssertionError(f"{self.method} {self.path[:20]}: answered {statuses}, not {self.status}")
+
+
+def run() -> list[Row]:
+    """Raises AssertionError when a step does not serve."""
+    with stage.folder() as state:
+        return asyncio.run(_requests(state))
+
+
+async def _requests(state: Path) -> list[Row]:
+    given = await _prepared(state)
+    kinds: dict[str, tuple[App, Callable[[int], Call]]] = {
+        "hello": (_app("bench.hello", "hello"), lambda n: Call("GET", "/", 200)),
+        "a sign-up (subscribe)": (_app("functions.subscribe.main", "subscribe"), _sign_up),
+        "a click (track)": (_app("functions.track.main", "track"), lambda n: _click(given, n)),
+        "an event (record)": (_app("functions.record.main", "record"), lambda n: _event(given, n)),
+    }
+    found: dict[str, list[float]] = {name: [] for name in kinds}
+    for number in range(ROUNDS + 1):
+        for name, (app, make) in kinds.items():
+            calls = [make(number * REQUESTS + n) for n in range(REQUESTS)]
+            spent = await _timed(app, calls)
+            if number:  # the first round builds the steps
+                found[name].append(spent)
+    given.store.close()
+    hello = found.pop("hello")
+    return [compared(f"{name} / bare hello", "µs", spent, hello) for name, spent in found.items()]
+
+
+async def _timed(app: App, calls: list[Call]) -> float:
+    """µs of CPU a call."""
+    started = time.process_time()
+    for start in range(0, len(calls), AT_ONCE):
+        await asyncio.gather(*(call.made(app) for call in calls[start : start + AT_ONCE]))
+    return 1e6 * (time.process_time() - started) / len(calls)
+
+
+async def _prepared(state: Path) -> stage.Stage:
+    """The stage, its tenant, declared topics with a subscription each, and the environment Terraform would set."""
+    given = await stage.Stage.open(state)
+    await given.store.commit([Create(given.paths.tenant, tenant.document("Lumen Coffee", letter.IDENTITY, "sheet", "folder"))])
+    bus = SqliteFile.open(state / "bus.db", SCHEMA)
+    names = [(topic,) for topic in (batch.TOPIC, event.TOPIC)]
+    await bus.write(lambda connection: connection.executemany("INSERT INTO topics VALUES (?)", names) and None)
+    pairs = [(topic, topic) for (topic,) in names]
+    await bus.write(lambda connection: connection.executemany("INSERT INTO subscriptions VALUES (?, ?)", pairs) and None)
+    bus.close()
+    os.environ |= {
+        "STACK": "embedded",
+        "STATE_DIR": str(state),
+        "TENANT": stage.TENANT,
+        "PUBLIC_URL": stage.BASE,
+        "PUSH_AUTH": "iam",
+        "PUSH_AUDIENCE": stage.BASE,
+        "PUSH_ISSUER": _ISSUER,
+        "PUSH_EMAIL": _PUSHER,
+    }
+    return given
+
+
+def _app(name: str, target: str) -> App:
+    module = importlib.import_module(name)
+    app: App = create_asgi_app_from_module(target, module.__file__, "http", module, module.__spec__)  # type: ignore[no-untyped-call]
+    return app
+
+
+def _sign_up(n: int) -> Call:
+    headers = {"content-type": "application/x-www-form-urlencoded", "user-agent": _BROWSER}
+    return Call("POST", "/", 200, headers, urlencode({"email": f"new{n}@example.com", "name": "Nia", "tags": "coffee"}).encode())
+
+
+def _click(given: stage.Stage, n: int) -> Call:
+    token = given.links.track_token(MailRef(stage.CAMPAIGN, f"{n:032x}"))
+    target = given.links.signed_target(stage.CAMPAIGN, 0, "https://lumen-coffee.example/shop/lot-1")
+    return Call("GET", f"/k/{token}/{target}", 302, {"user-agent": _BROWSER})
+
+
+def _event(given: stage.Stage, n: int) -> Call:
+    """A push as Cloud Run hands it on: the token verified, its signature replaced."""
+    message = Event("clicked", MailRef(stage.CAMPAIGN, f"{n:032x}").text, 1_767_225_600_000, label="human", link=3).to_message()
+    data = base64.b64encode(json.dumps(message).encode()).decode()
+    now = int(time.time())
+    claims = {"iss": _ISSUER, "aud": stage.BASE, "email": _PUSHER, "email_verified": True, "iat": now, "exp": now + 3600}
+    token = ".".join([_segment({"alg": "RS256"}), _segment(claims), STRIPPED])
+    body = {"message": {"data": data, "messageId": str(n)}, "subscription": "record"}
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    return Call("POST", "/", 204, headers, json.dumps(body).encode())
+
+
+def _segment(claims: Mapping[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()

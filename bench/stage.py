@@ -1,0 +1,155 @@
+"""What the measured steps stand on: the embedded store, objects and secrets in a folder of their own, a bus that counts instead
+of delivering, and a Sheet and a Drive folder with just what launch reads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+from functions.launch.handler import Launch
+from functions.send_batch.handler import Pace, SendBatch
+from functions.send_batch.mails import Mails
+from local.seed import STARTER, secrets
+from shared.adapters.embedded import FileClock, FileSecrets, FolderObjects
+from shared.adapters.sqlite_store import SqliteStore
+from shared.links import Links
+from shared.model import console
+from shared.model.address import sid_of
+from shared.model.paths import Paths
+from shared.model.subscriber import CONFIRMED, EVERYONE
+from shared.model.tenant import Tenant
+from shared.ports import Create, Drive, File, Sheet, Workbook
+from shared.providers.smtp import SmtpSender
+from shared.tokens import Tokens
+
+from . import letter
+from .sink import Sink
+
+TENANT = "bench"
+CAMPAIGN = "C-0001"
+BASE = "https://mail.lumen-coffee.example"
+ADDRESS = "reader{}@example.com"
+_ROW = {"ID": CAMPAIGN, "Name": "A new roast", "Template": "news.html", "Segment": EVERYONE, "Wanted": "Go"}
+_PACE = Pace(lease=90_000, budget=48_000, retry=300_000, wait=30_000)
+
+
+@dataclass
+class CountingBus:
+    """Keeps what is published, by topic."""
+
+    messages: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    published: int = 0
+
+    async def publish(self, topic: str, messages: Sequence[Mapping[str, Any]]) -> None:
+        self.messages.setdefault(topic, []).extend(messages)
+        self.published += len(messages)
+
+    async def check(self) -> None:
+        return None
+
+    def take(self, topic: str) -> list[Mapping[str, Any]]:
+        """The messages of a topic, once."""
+        return self.messages.pop(topic, [])
+
+
+class _Folder:
+    """A Drive folder: the twin's own confirmation and welcome, and the letter."""
+
+    def __init__(self) -> None:
+        self._files = {name: (STARTER / name).read_bytes() for name in ("confirm.md", "welcome.md")}
+        self._files["news.html"] = letter.template()
+
+    async def list(self, folder: str) -> list[File]:
+        return [File(name, name, "text/plain", "1", "", "", len(data)) for name, data in self._files.items()]
+
+    async def download(self, file: str) -> bytes:
+        return self._files[file]
+
+
+class _Campaigns:
+    """A workbook whose Campaigns tab has one row."""
+
+    async def workbook(self) -> Workbook:
+        return Workbook("Europe/Lisbon", {console.CAMPAIGNS: 1})
+
+    async def read(self, ranges: Sequence[str]) -> list[list[list[str]]]:
+        return [[list(console.ROW_FIELDS), [_ROW.get(name, "") for name in console.ROW_FIELDS]]]
+
+
+@dataclass
+class Stage:
+    """One tenant, ready for a campaign."""
+
+    state: Path
+    store: SqliteStore
+    bus: CountingBus
+    links: Links
+    paths: Paths
+    pepper: bytes
+    secrets: FileSecrets
+    clock: FileClock
+    objects: FolderObjects
+    tenant: Tenant
+
+    @classmethod
+    async def open(cls, state: Path) -> Stage:
+        """A stage in an empty folder."""
+        kept = secrets(state)
+        links = Links(BASE, await Tokens.load(kept))
+        store, paths = SqliteStore.open(state / "store.db"), Paths(TENANT)
+        clock, objects = FileClock(state / "clock"), FolderObjects(state / "objects")
+        tenant = Tenant("Lumen Coffee", letter.IDENTITY, "sheet", "folder")
+        return cls(state, store, CountingBus(), links, paths, (await kept.get("pepper"))[0], kept, clock, objects, tenant)
+
+    def launch(self) -> Launch:
+        """The real step on a Sheet and a folder of ours; of those ports it reads three verbs."""
+        sheet, drive = cast(Sheet, _Campaigns()), cast(Drive, _Folder())
+        return Launch(self.store, self.bus, self.clock, self.objects, sheet, drive, self.links, self.paths, self.tenant)
+
+    def send_batch(self, sender: SmtpSender) -> SendBatch:
+        """The real step, as its main.py builds it, in a process that has compiled nothing yet."""
+        mails = Mails(self.objects, self.links)
+        return SendBatch(self.store, self.bus, self.clock, self.links, self.paths, sender, mails, _PACE)
+
+    def sid(self, address: str) -> str:
+        return sid_of(self.pepper, TENANT, address)
+
+    async def seed(self, subscribers: int) -> None:
+        """Confirmed subscribers, as sign-up and confirmation leave them."""
+        writes = [Create(self.paths.subscriber(self.sid(ADDRESS.format(n))), _subscriber(n)) for n in range(subscribers)]
+        failed = [result for result in await self.store.write_many(writes) if not isinstance(result, str)]
+        if failed:
+            raise failed[0]
+
+
+def _subscriber(n: int) -> dict[str, Any]:
+    tag = ("coffee", "tea", "berlin")[n % 3]
+    return {
+        "address": ADDRESS.format(n),
+        "created_at": 1_767_225_600_000 + n,
+        "status": CONFIRMED,
+        "suppressed": [],
+        "confirmed_at": 1_767_225_660_000 + n,
+        "consent": hashlib.sha256(str(n).encode()).hexdigest()[:16],
+        "tags": [tag],
+        "name": letter.NAMES[n % len(letter.NAMES)],
+        "language": "en",
+        "segments": [EVERYONE, tag],
+    }
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A folder for one round."""
+    with TemporaryDirectory(prefix="bench-") as name:
+        yield Path(name)
+
+
+def sender(sink: Sink) -> SmtpSender:
+    """The real sender, without TLS as the peer's."""
+    return SmtpSender("127.0.0.1", sink.port)
