@@ -32,6 +32,8 @@ class Base:
             raise ConfigError("STATE_DIR must be set when STACK=embedded")
         if self.public_url.endswith("/"):
             raise ConfigError("PUBLIC_URL must not end with a slash")
+        if self.trusted_hops < 0:
+            raise ConfigError("TRUSTED_HOPS must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,6 @@ from .freeze import find, freeze
 from .rows import Row
 from .sweep import settle, sweep
 
-SETTLING = 72 * 3_600_000  # ms an ended campaign is watched for news of its unknown mails
-
 
 @dataclass(frozen=True)
 class Launch:
@@ -62,7 +60,7 @@ class Launch:
                 log("WARNING", f"left to the next tick: {error}", campaign=campaign.id)
         for system in (CONFIRM, WELCOME):
             await sweep(self.store, self.bus, self.paths, system, self.clock.now())
-            await settle(self.store, self.paths, system)
+            await settle(self.store, self.paths, system, self.clock.now())
 
     # --- system mails ---
 
@@ -192,9 +190,9 @@ class Launch:
         still_open = await sweep(self.store, self.bus, self.paths, campaign.id, now)
         if still_open and data["state"] not in ENDED:
             return
-        unknown = await settle(self.store, self.paths, campaign.id)
+        watched = await settle(self.store, self.paths, campaign.id, now)
         if not still_open:
-            await self._end(campaign, unknown)
+            await self._end(campaign, watched)
 
     async def _start(self, campaign: Document, files: Sequence[File]) -> None:
         """Freeze the mail, count the audience, cut it. A fault sends the campaign back to draft with its sentence."""
@@ -240,12 +238,11 @@ class Launch:
         await self.store.commit([Merge(self.paths.campaign(campaign), {"cut": True})])
         log("INFO", "launched", campaign=campaign, expected=plan.data["expected"], batches=len(named))
 
-    async def _end(self, campaign: Document, unknown: int) -> None:
-        """Note the end, and keep watching while something is unknown and may still be heard of."""
+    async def _end(self, campaign: Document, watched: int) -> None:
+        """Note the end, and stay active while `watched` unknown mails may still be heard of."""
         now, data = self.clock.now(), campaign.data
         totals = await progress(self.store, self.paths, campaign.id)
-        ended_at = data.get("ended_at", now)
-        changes: dict[str, Any] = {"totals": totals, "ended_at": ended_at, "active": bool(unknown) and now - ended_at < SETTLING}
+        changes: dict[str, Any] = {"totals": totals, "active": watched > 0}
         if data["state"] == "running":
             changes |= {"state": "completed", **answered(_done(totals), now)}
         elif data["state"] == "completed" and totals != data.get("totals"):

@@ -9,6 +9,7 @@ from shared.model.paths import CONFIRM, WELCOME, Paths
 from shared.ports import Bus, Document, Filter, Merge, Store
 
 PAGE = 300
+SETTLING = 72 * 3_600_000  # ms a mail that is unknown is watched for news
 
 
 async def sweep(store: Store, bus: Bus, paths: Paths, campaign: str, now: int) -> int:
@@ -37,24 +38,25 @@ def _request(campaign: str, found: Document) -> dict[str, object]:
     return batch.request(campaign, found.id, found.data["source"].get("consent", ""))
 
 
-async def settle(store: Store, paths: Paths, campaign: str) -> int:
-    """Turn `unknown` into what the deliveries have proved meanwhile; returns how many stay unknown.
+async def settle(store: Store, paths: Paths, campaign: str, now: int) -> int:
+    """Turn `unknown` into what the deliveries have proved meanwhile; returns how many may still be heard of.
 
-    Only batches that are done: an open one has a writer of its own. One read per unknown mail.
+    Only batches that are done: an open one has a writer of its own. One read per unknown mail, until SETTLING has passed since
+    the batch was let go: then what is unknown stays so.
     """
     unknown, after = 0, ""
     while True:
         page = await store.page(
-            paths.batches(campaign), Filter(equals=("unsettled", True)), after, PAGE, ["state", "sids", "states"]
+            paths.batches(campaign), Filter(equals=("unsettled", True)), after, PAGE, ["state", "sids", "states", "due"]
         )
         for found in page:
-            unknown += await _settle_one(store, paths, campaign, found)
+            unknown += await _settle_one(store, paths, campaign, found, now)
         if len(page) < PAGE:
             return unknown
         after = page[-1].id
 
 
-async def _settle_one(store: Store, paths: Paths, campaign: str, found: Document) -> int:
+async def _settle_one(store: Store, paths: Paths, campaign: str, found: Document, now: int) -> int:
     states, sids = bytearray(found.data["states"]), batch.sids(found.data["sids"])
     doubtful = [i for i, state in enumerate(states) if state == batch.UNKNOWN]
     if found.data["state"] != "done":
@@ -68,7 +70,7 @@ async def _settle_one(store: Store, paths: Paths, campaign: str, found: Document
             states[i] = batch.FAILED
         elif labels & {"delivered", "opened", "clicked", "complained", "unsubscribed"}:
             states[i] = batch.SENT
-    left = states.count(batch.UNKNOWN)
+    left = 0 if now - found.data["due"] > SETTLING else states.count(batch.UNKNOWN)
     if left < len(doubtful):
         changes = {"states": bytes(states), "tally": batch.tally(states), "unsettled": left > 0}
         try:

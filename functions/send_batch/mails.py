@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -20,12 +21,15 @@ class Mails:
     def __init__(self, objects: Objects, links: Links) -> None:
         self._objects, self._links = objects, links
         self._kept: OrderedDict[str, CompiledMail] = OrderedDict()
+        self._lock = asyncio.Lock()  # the batches of one campaign arrive together: one of them compiles
 
     async def get(self, campaign: str, mail: Mapping[str, Any]) -> CompiledMail:
         """The compiled mail of a campaign's `mail` field; raises NotFound, BadTemplate."""
         key = repr((campaign, sorted(mail.items())))
-        found = self._kept.get(key)
-        if found is None:
+        async with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                return found
             source = Source(
                 name=mail["name"],
                 data=await self._objects.get(mail["object"]),

@@ -43,13 +43,8 @@ async def step() -> SendBatch:
     store, secrets, paths = adapters.store(given), adapters.secrets(given), Paths(given.tenant)
     links = Links(given.public_url, await Tokens.load(secrets))
     password = (await secrets.get("smtp-password"))[0].decode() if given.smtp_username else ""
-    sender = SmtpSender(
-        given.smtp_host,
-        given.smtp_port,
-        given.smtp_username,
-        password,
-        config.one_of(given.smtp_security, "none", "starttls", "tls"),
-    )
+    host, port, user = given.smtp_host, given.smtp_port, given.smtp_username
+    sender = SmtpSender(host, port, user, password, config.one_of(given.smtp_security, "none", "starttls", "tls"))
     pace = Pace(lease=given.lease_ms, budget=given.budget_ms, retry=given.retry_ms, wait=given.wait_ms)
     mails = Mails(adapters.objects(given), links)
     return SendBatch(store, adapters.bus(given), adapters.clock(given), links, paths, sender, mails, pace)

@@ -56,7 +56,7 @@ def compile(
     """
     template = read(source)
     names = None if known is None else known | STANDARD | extra
-    marks = Marks("\0".join((template.subject, template.preheader, template.body, template.text, source.identity.postal_address)))
+    marks = Marks("\0".join((template.subject, template.preheader, template.body, source.identity.postal_address)))
     program = _program(template, source.identity, marks, names)
     track = marks.slot(program.plain_slot(_TRACK), "u") if source.tracked and template.kind != "text" else ""
     unsubscribe = program.plain_slot("unsubscribe_url")
@@ -152,7 +152,6 @@ def _program(template: Template, identity: Identity, marks: Marks, names: frozen
     escapes: dict[str, Escape] = {"markdown": _entities, "html": lambda value: str(markup_escape(value)), "text": str}
     program.add("subject", "The subject", template.subject, str, names)
     program.add("preheader", "The preheader", template.preheader, str, names)
-    program.add("text", "The text version", template.text, str, names)
     program.add("body", "The template", template.body, escapes[template.kind], names)
     return program
 
@@ -217,12 +216,11 @@ class _Builder:
         cutter = mime.Cutter(self.marks, rendering.values)
         if self.template.kind == "text":
             cutter.raw(b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n")
-            cutter.text(self._with_text_footer(self._shown(rendering.texts["body"]), rendering))
+            body = self._shown(rendering.texts["body"]).lstrip("\n")  # the empty lines that stand for the front matter
+            cutter.text(self._with_text_footer(body, rendering))
         else:
             page = self._html(rendering, numbers)
-            own = rendering.texts["text"]
-            text = self._with_text_footer(own, rendering) if own.strip() else self.marks.to_text(to_text(page))
-            self._alternatives(cutter, text, page)
+            self._alternatives(cutter, self.marks.to_text(to_text(page)), page)
         return _variant(head, subject if open_subject else None, cutter.pieces)
 
     def _alternatives(self, cutter: mime.Cutter, text: str, page: str) -> None:

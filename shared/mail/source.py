@@ -46,8 +46,8 @@ class Identity:
 class Source:
     """A template file and its circumstances. The suffix of `name` decides: .md, .html or .txt.
 
-    `subject` overrides the front matter's. `text` is a sibling .txt template for the text part. `bulk` adds the List-*
-    headers and the footer, `tracked` the open pixel and the counted links.
+    `subject` overrides the front matter's. `bulk` adds the List-* headers and the footer, `tracked` the open pixel and the
+    counted links.
     """
 
     name: str
@@ -55,7 +55,6 @@ class Source:
     campaign: str
     identity: Identity
     subject: str = ""
-    text: bytes = b""
     bulk: bool = True
     tracked: bool = True
 
@@ -68,7 +67,6 @@ class Template:
     subject: str
     preheader: str
     body: str
-    text: str
     language: str
 
 
@@ -89,7 +87,6 @@ def read(source: Source) -> Template:
         subject=subject,
         preheader=head.get("preheader", ""),
         body=body,
-        text=_decode(source.text),
         language=language[1] if language else source.identity.language,
     )
 
