@@ -153,21 +153,31 @@ class SendBatch:
             ledger.round += 1
         while not run.stop:
             if run.windows:
-                run.state = await self._campaign_state(run)
+                await self._look_again(run)
             if run.state == "paused":
                 run.stop = "paused"
             elif (time.monotonic() - started) * 1000 > self.pace.budget:
                 run.stop = "time"
-            elif not await self._window(run):
+            elif not run.stop and not await self._window(run):
                 break
         if run.state != "paused" or ledger.held:
             await self._end(run)
         if run.fault:
             await self._pause(run.campaign, PAUSED.format(run.fault))
 
-    async def _campaign_state(self, run: Run) -> str:
-        found = await self.store.get(self.paths.campaign(run.campaign), ["state"])
-        return str(found.data["state"]) if found else "cancelled"
+    async def _look_again(self, run: Run) -> None:
+        """The campaign's state, before each window."""
+        try:
+            found = await self.store.get(self.paths.campaign(run.campaign), ["state"])
+        except Unavailable as error:
+            self._unread(run, error)
+        else:
+            run.state = str(found.data["state"]) if found else "cancelled"
+
+    def _unread(self, run: Run, error: Unavailable) -> None:
+        """A read failed: stop, but write down first what became of the mails handed over."""
+        log("WARNING", str(error), campaign=run.campaign, batch=run.batch)
+        run.stop = "store"
 
     async def _window(self, run: Run) -> bool:
         """Read, judge, record as handed, hand over. False when the batch has nothing more to read or retry."""
@@ -180,13 +190,18 @@ class SendBatch:
                 run.stop = "down"
                 return True
         retrying = ledger.read_all
-        if retrying:
-            positions, run.retries = run.retries[: self.sender.window], run.retries[self.sender.window :]
-            sids = [ledger.sid(position) for position in positions]
-            found = await self.store.get_many([self.paths.subscriber(sid) for sid in sids], FIELDS)
-        else:
-            documents = await self._read(run)
-            sids, found = [document.id for document in documents], list(documents)
+        try:
+            if retrying:
+                positions = run.retries[: self.sender.window]
+                sids = [ledger.sid(position) for position in positions]
+                found = await self.store.get_many([self.paths.subscriber(sid) for sid in sids], FIELDS)
+                run.retries = run.retries[self.sender.window :]
+            else:
+                documents = await self._read(run)
+                sids, found = [document.id for document in documents], list(documents)
+        except Unavailable as error:
+            self._unread(run, error)
+            return True
         if not sids:
             return False
         states, outgoing = self._compose(run, sids, found)
@@ -208,8 +223,8 @@ class SendBatch:
         """The next live documents of the batch's source."""
         ledger, limit = run.ledger, self.sender.window
         if "sid" in ledger.source:
-            ledger.read_all = True
             found = await self.store.get(self.paths.subscriber(ledger.source["sid"]), FIELDS)
+            ledger.read_all = True
             return [found] if found else []
         within = Filter(contains=("segments", run.audience.segment), below=ledger.source["high"] or None)
         page = await self.store.page(self.paths.subscribers, within, ledger.cursor, limit, FIELDS)
@@ -267,14 +282,14 @@ class SendBatch:
         """Let go of the batch: done, or waiting for what it needs."""
         ledger, now = run.ledger, self.clock.now()
         retried = ledger.read_all and ledger.round > 0
-        if retried and not run.counted and run.stop in ("down", "throttle", "ours", "time", "paused"):
+        if retried and not run.counted and run.stop in ("down", "throttle", "ours", "store", "time", "paused"):
             ledger.round -= 1  # waiting costs no attempt
         given_up = retried and run.counted and ledger.round >= RETRIES and not run.retries
         if given_up or run.state == "cancelled":
             end = batch.CANCELLED if run.state == "cancelled" else batch.FAILED
             ledger.states = ledger.states.replace(bytes([batch.DEFERRED]), bytes([end]))
         not_before = 0
-        if run.stop in ("down", "throttle", "ours"):
+        if run.stop in ("down", "throttle", "ours", "store"):
             not_before = now + self.pace.wait
         elif not run.stop and batch.DEFERRED in ledger.states:
             not_before = now + self.pace.retry * 2**ledger.round

@@ -1,0 +1,63 @@
+"""Every step answers as itself when all are mounted in one process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from local.server import mounted
+from shared.adapters.sqlite_store import SqliteStore
+from shared.model.paths import Paths
+
+from .asgi import App, call
+from .imports import STEPS
+from .serving import check, environment
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """The entry points keep what they have built: give them back as they were."""
+    names = [f"functions.{step}.main" for step in STEPS]
+    before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    yield
+    for name in names:
+        sys.modules.pop(name, None)
+    sys.modules.update(before)
+
+
+@pytest.mark.usefixtures("fresh")
+async def test_each_step_answers_as_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = tmp_path / "state"
+    for name, value in (await environment(state)).items():
+        monkeypatch.setenv(name, value)
+
+    async def rest(scope: object, receive: object, send: object) -> None:
+        raise AssertionError("not for a step")
+
+    app: App = mounted(rest)
+
+    async def ask(
+        step: str, method: str, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        answer = await call(app, method, f"/{step}{path}", body, headers)
+        return answer.status, answer.headers, answer.body
+
+    for step in STEPS:
+        await check(step, ask, state)
+        said = [json.loads(line)["step"] for line in capsys.readouterr().out.splitlines()]
+        assert set(said) <= {step}
+        status = (await call(app, "GET", f"/{step}")).status  # without the slash
+        assert status == {"subscribe": 200, "unsubscribe": 200, "track": 404, "webhooks": 404}.get(step, 400)
+        capsys.readouterr()
+    with pytest.raises(AssertionError, match="not for a step"):
+        await call(app, "GET", "/other")
+    store = SqliteStore.open(state / "store.db")
+    assert await store.count(Paths("local").subscribers) == 1
+    assert await store.count(Paths("local").deliveries("C-0001")) == 1
+    store.close()

@@ -1,0 +1,140 @@
+"""Every event, applied once: any order and any repetition ends in the same documents."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from functions.record.handler import Record
+from shared.errors import BadInput
+from shared.model.event import Event
+from shared.model.paths import Paths
+from shared.model.ref import MailRef
+from shared.ports import Create
+
+from .fakes import NOW
+from .world import World
+
+REF = MailRef("C-0001", "ab" * 16)
+_tenants = itertools.count()
+_events = st.lists(
+    st.builds(
+        Event,
+        type=st.sampled_from(["delivered", "opened", "clicked", "bounced", "complained", "unsubscribed"]),
+        ref=st.sampled_from([REF.text, MailRef("C-0001", "cd" * 16).text, MailRef("welcome", "ab" * 16, "k1").text]),
+        at=st.integers(NOW, NOW + 3),
+        label=st.sampled_from(["human", "machine", ""]),
+        reason=st.sampled_from(["", "known robot"]),
+        link=st.integers(-1, 2),
+        hard=st.booleans(),
+        code=st.sampled_from(["", "550 5.1.1"]),
+    ),
+    max_size=8,
+)
+
+
+async def _state(world: World, events: list[Event]) -> dict[str, Any]:
+    """What a new tenant's documents hold after the events, lists in any order."""
+    paths = Paths(f"r{next(_tenants)}")
+    for event in events:
+        await Record(world.store, paths).handle(event.to_message())
+    collections = [paths.subscribers, paths.suppressions, paths.deliveries("C-0001"), paths.deliveries("welcome")]
+    found = [document for collection in collections for document in await world.store.page(collection)]
+    return {
+        document.path.partition("/")[2].partition("/")[2]: {
+            key: sorted(value, key=str) if isinstance(value, list) else value for key, value in document.data.items()
+        }
+        for document in found
+    }
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(events=_events, seed=st.integers(0, 1000))
+async def test_order_and_repetition_change_nothing(world: World, events: list[Event], seed: int) -> None:
+    again = events + events[: len(events) // 2]
+    random.Random(seed).shuffle(again)
+    assert await _state(world, again) == await _state(world, events)
+
+
+async def test_an_event_becomes_times_labels_and_links(world: World) -> None:
+    found = await _state(
+        world,
+        [
+            Event("opened", REF.text, NOW + 9, label="human", reason="mail image proxy"),
+            Event("opened", REF.text, NOW + 2, label="human"),
+            Event("clicked", REF.text, NOW + 3, label="human", link=2),
+            Event("clicked", REF.text, NOW + 4, label="machine", link=1, reason="known robot"),
+            Event("delivered", REF.text, NOW + 1),
+        ],
+    )
+    assert found == {
+        f"campaigns/C-0001/deliveries/{REF.sid}": {
+            "labels": sorted(["opened", "opened.human", "clicked", "clicked.human", "clicked.machine", "delivered"]),
+            "opened_human_at": NOW + 2,
+            "clicked_human_at": NOW + 3,
+            "clicked_machine_at": NOW + 4,
+            "delivered_at": NOW + 1,
+            "links": [2],
+            "reasons": sorted(["mail image proxy", "known robot"]),
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (Event("complained", REF.text, NOW), "complaint"),
+        (Event("bounced", REF.text, NOW, hard=True, code="550 5.1.1"), "hard_bounce"),
+        (Event("bounced", REF.text, NOW, code="450 4.2.2"), ""),
+        (Event("delivered", REF.text, NOW), ""),
+        (Event("unsubscribed", REF.text, NOW), ""),  # the step that took it has suppressed already
+        (Event("delivered", REF.text, NOW, hard=True), ""),
+    ],
+)
+async def test_complaints_and_bounces_for_good_suppress(world: World, event: Event, reason: str) -> None:
+    path = world.paths.subscriber(REF.sid)
+    await world.store.commit([Create(path, {"address": "a@example.com", "status": "confirmed", "segments": ["everyone"]})])
+    await world.record().handle(event.to_message())
+    found = await world.data(path)
+    kept = await world.data(world.paths.suppression(REF.sid))
+    if reason:
+        assert (found["suppressed"], found["segments"]) == ([reason], [])
+        assert (kept["reasons"], kept[f"{reason}_at"], kept[f"{reason}_sources"]) == ([reason], NOW, ["mail of C-0001"])
+    else:
+        assert found["segments"] == ["everyone"] and "suppressed" not in found and kept == {}
+
+
+GOOD = Event("opened", REF.text, NOW, label="human").to_message()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"type": "opened"},
+        {**GOOD, "extra": 1},
+        {**GOOD, "ref": "x"},
+        {**GOOD, "ref": 3},
+        {**GOOD, "ref": REF.text + "/../x"},
+        {**GOOD, "type": "fell"},
+        {**GOOD, "type": ["opened"]},
+        {**GOOD, "label": "robot"},
+        {**GOOD, "at": "now"},
+        {**GOOD, "at": True},
+        {**GOOD, "at": -1},
+        {**GOOD, "at": 1 << 53},
+        {**GOOD, "link": "1"},
+        {**GOOD, "hard": 1},
+        {**GOOD, "code": "x" * 201},
+        {**GOOD, "reason": None},
+    ],
+)
+async def test_a_message_that_is_no_event_is_bad_input(world: World, message: dict[str, Any]) -> None:
+    with pytest.raises(BadInput):
+        await world.record().handle(message)
+    assert world.versions() == {}

@@ -1,0 +1,309 @@
+"""Sign-up, confirmation and health, on a real store."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from functions.subscribe.handler import CONSENT_TEXT, network_of
+from shared.errors import Unavailable
+from shared.http import Request, Response
+from shared.model.subscriber import suppress
+
+from .fakes import DAY, NOW, FaultyStore, nth
+from .world import World
+
+ADDRESS = "ada@example.com"
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+JSON = {"content-type": "application/json"}
+
+
+def form(client: str = "203.0.113.77", **fields: str) -> Request:
+    return Request("POST", headers={**FORM, "user-agent": "Browser/1"}, body=urlencode(fields).encode(), client=client)
+
+
+def post(body: Any) -> Request:
+    return Request("POST", headers=JSON, body=body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+async def sign_up(world: World, address: str = ADDRESS, **fields: str) -> str:
+    """Sign up, and the path of the confirmation link."""
+    await world.subscribe().handle(form(email=address, **fields))
+    [message] = world.bus.take("send-requests")
+    url = world.links.confirm(world.sid(address), message["consent"], world.clock.now() + 7 * DAY)
+    return url.partition("/subscribe/")[2]
+
+
+async def confirm(world: World, path: str, method: str = "POST") -> Response:
+    return await world.subscribe().handle(Request(method, path, headers=FORM, client="2001:db8:1:2::3"))
+
+
+async def test_a_form_leaves_evidence_a_pending_subscriber_and_one_request(world: World) -> None:
+    answer = await world.subscribe().handle(form(email=" Ada@EXAMPLE.com ", name=" Ada  L ", tags="vip; news", language="pt-BR"))
+    assert answer.status == 200 and b"Check your mail" in answer.body
+    assert "Ada" not in answer.body.decode()
+    sid = world.sid(ADDRESS)
+    assert await world.subscriber(ADDRESS) == {"address": "Ada@example.com", "created_at": NOW}
+    [consent] = await world.all(f"{world.paths.subscriber(sid)}/consents")
+    assert consent.data == {
+        "at": NOW,
+        "text": CONSENT_TEXT,
+        "page": "https://news.example/subscribe",
+        "source": "form",
+        "network": "203.0.113.0/24",
+        "agent": "Browser/1",
+        "requested": {"name": "Ada L", "language": "pt-BR", "tags": ["vip", "news"]},
+    }
+    request = {"campaign": "confirm", "batch": f"{sid}.{NOW // DAY}", "consent": consent.id}
+    assert world.bus.messages == [("send-requests", request)]
+
+
+async def test_json_is_accepted_too(world: World) -> None:
+    answer = await world.subscribe().handle(post({"email": ADDRESS, "tags": "vip", "name": None}))
+    assert answer.status == 202 and json.loads(answer.body)["accepted"] is True
+    [consent] = await world.all(f"{world.paths.subscriber(world.sid(ADDRESS))}/consents")
+    assert consent.data["source"] == "api" and consent.data["requested"]["tags"] == ["vip"]
+
+
+BAD: list[tuple[dict[str, str], str]] = [
+    ({}, "Please give an e-mail address."),
+    ({"email": "  "}, "Please give an e-mail address."),
+    ({"email": "ada"}, "not an e-mail address"),
+    ({"email": "ada@"}, "not an e-mail address"),
+    ({"email": "a b@example.com"}, "not an e-mail address"),
+    ({"email": "ada@example.com, bob@example.com"}, "not an e-mail address"),
+    ({"email": "ada@example.com\nBcc: x@example.com"}, "not an e-mail address"),
+    ({"email": "Ada <ada@example.com>"}, "not an e-mail address"),
+    ({"email": "дa@example.com"}, "not an e-mail address"),
+    ({"email": "a" * 65 + "@example.com"}, "not an e-mail address"),
+    ({"email": ADDRESS, "name": "x" * 101}, "name under 100"),
+    ({"email": ADDRESS, "name": "a\x00b"}, "characters that cannot be shown"),
+    ({"email": ADDRESS, "name": "a\u202eb"}, "characters that cannot be shown"),
+    ({"email": ADDRESS, "language": "en_US!"}, "language must be a code"),
+]
+
+
+@pytest.mark.parametrize(("fields", "sentence"), BAD)
+async def test_bad_fields_get_one_sentence_and_store_nothing(
+    world: World, fields: dict[str, str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = await world.subscribe().handle(form(**fields))
+    assert answer.status == 400
+    assert answer.body.decode().count('role="alert"') == 1 and sentence in answer.body.decode()
+    answer = await world.subscribe().handle(post(fields))
+    assert answer.status == 400
+    told = json.loads(answer.body)
+    assert sentence in told["error"] and told["field"] in ("email", "name", "language")
+    assert "\n" not in told["error"]
+    assert world.versions() == {} and world.bus.messages == []
+    assert "example.com" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("body", [b"[]", b"\xff", b"{", b"3", b'{"email": "\\ud800@example.com"}', b"[" * 100_000])
+async def test_a_body_that_cannot_be_read_is_a_sentence(world: World, body: bytes) -> None:
+    answer = await world.subscribe().handle(post(body))
+    assert answer.status == 400 and json.loads(answer.body)["error"].endswith(".")
+    assert world.versions() == {}
+
+
+async def test_what_was_typed_is_shown_again_inert(world: World) -> None:
+    answer = await world.subscribe().handle(form(email='"><script>alert(1)</script>'))
+    assert b"<script" not in answer.body and b"&lt;script&gt;" in answer.body
+
+
+async def test_new_known_and_suppressed_addresses_get_the_same_answer(world: World) -> None:
+    await world.add("known@example.com")
+    await world.store.commit(suppress(world.paths, world.sid("left@example.com"), "unsubscribed", "x", NOW))
+    await world.store.commit(suppress(world.paths, world.sid("angry@example.com"), "complaint", "x", NOW))
+    people = [f"{name}@example.com" for name in ("new", "new", "known", "left", "angry")]
+    for requests in ([form(email=address) for address in people], [post({"email": address}) for address in people]):
+        answers = [await world.subscribe().handle(request) for request in requests]
+        assert all(answer == answers[0] for answer in answers)
+        assert answers[0].status in (200, 202)
+    assert len(world.bus.take("send-requests")) == 10
+
+
+async def test_a_sign_up_changes_nothing_for_somebody_suppressed_or_confirmed(world: World) -> None:
+    await world.add("known@example.com", name="Known", tags=["vip"])
+    before = await world.subscriber("known@example.com")
+    await world.subscribe().handle(form(email="known@example.com", name="Mallory", tags="spam"))
+    assert await world.subscriber("known@example.com") == before
+
+
+async def test_a_failed_publish_is_unavailable_and_a_repeat_is_harmless(world: World) -> None:
+    world.bus.failing = True
+    with pytest.raises(Unavailable):
+        await world.subscribe().handle(form(email=ADDRESS))
+    world.bus.failing = False
+    path = await sign_up(world)
+    assert (await confirm(world, path)).status == 200
+    assert (await world.subscriber(ADDRESS))["status"] == "confirmed"
+    assert len(await world.all(world.paths.subscribers)) == 1
+
+
+async def test_a_failed_write_publishes_nothing(world: World) -> None:
+    with pytest.raises(Unavailable):
+        await world.subscribe(FaultyStore(world.store, nth(0, "refused"))).handle(form(email=ADDRESS))
+    assert world.bus.calls == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_opening_the_confirm_link_changes_nothing(world: World, method: str) -> None:
+    path = await sign_up(world)
+    before = world.versions()
+    answer = await confirm(world, path, method)
+    assert answer.status == 200 and b'<form method="post">' in answer.body
+    assert world.versions() == before and world.bus.messages == []
+
+
+async def test_confirming_makes_mailable_with_what_was_asked_for(world: World) -> None:
+    path = await sign_up(world, name="Ada", tags="vip", language="pt")
+    world.clock.advance(5)
+    assert b"You are on the list" in (await confirm(world, path)).body
+    found = await world.subscriber(ADDRESS)
+    sid = world.sid(ADDRESS)
+    [consent] = await world.all(f"{world.paths.subscriber(sid)}/consents")
+    assert found == {
+        "address": ADDRESS,
+        "created_at": NOW,
+        "status": "confirmed",
+        "suppressed": [],
+        "confirmed_at": NOW + 5,
+        "consent": consent.id,
+        "tags": ["vip"],
+        "segments": ["everyone", "vip"],
+        "name": "Ada",
+        "language": "pt",
+    }
+    assert (consent.data["confirmed_at"], consent.data["confirmed_network"]) == (NOW + 5, "2001:db8:1::/48")
+    assert world.bus.take("send-requests") == [{"campaign": "welcome", "batch": f"{sid}.{consent.id}"}]
+
+
+async def test_confirming_twice_is_confirming_once(world: World) -> None:
+    path = await sign_up(world)
+    first = await confirm(world, path)
+    before = world.versions()
+    world.clock.advance(1000)
+    assert await confirm(world, path) == first
+    assert world.versions() == before
+    welcomes = world.bus.take("send-requests")
+    assert len(welcomes) == 2 and welcomes[0] == welcomes[1]  # one batch, which is sent once
+
+
+@pytest.mark.parametrize("fault", ["lost", "conflict"])
+async def test_a_confirmation_whose_reply_was_lost_is_recognised(world: World, fault: Any) -> None:
+    path = await sign_up(world)
+    step = world.subscribe(FaultyStore(world.store, nth(0, fault)))
+    if fault == "lost":
+        with pytest.raises(Unavailable):
+            await step.handle(Request("POST", path))
+    assert (await step.handle(Request("POST", path))).status == 200
+    assert (await world.subscriber(ADDRESS))["segments"] == ["everyone"]
+
+
+async def test_a_failed_welcome_publish_is_unavailable_and_a_repeat_asks_again(world: World) -> None:
+    path = await sign_up(world)
+    world.bus.failing = True
+    with pytest.raises(Unavailable):
+        await confirm(world, path)
+    world.bus.failing = False
+    await confirm(world, path)
+    assert len(world.bus.take("send-requests")) == 1
+
+
+async def test_an_expired_forged_or_foreign_link_confirms_nothing(world: World) -> None:
+    path = await sign_up(world)
+    nobody = world.links.confirm("0" * 32, "c" * 16, NOW + DAY).partition("/subscribe/")[2]
+    before = world.versions()
+    for wrong in ("confirm/", "confirm/x", path[:-3], path + "A", nobody):
+        assert (await confirm(world, wrong)).status == 404
+    world.clock.advance(7 * DAY + 1000)
+    for method in ("GET", "POST"):
+        answer = await confirm(world, path, method)
+        assert answer.status == 404 and b"too old" in answer.body
+    assert world.versions() == before and world.bus.messages == []
+
+
+async def test_a_new_consent_lifts_only_unsubscribed(world: World) -> None:
+    sid = world.sid(ADDRESS)
+    await world.add(ADDRESS, tags=["vip"])
+    await world.store.commit(suppress(world.paths, sid, "unsubscribed", "x", NOW))
+    await confirm(world, await sign_up(world, tags="news"))
+    found = await world.subscriber(ADDRESS)
+    assert (found["suppressed"], found["segments"]) == ([], ["everyone", "vip", "news"])
+    assert await world.store.get(world.paths.suppression(sid)) is None
+
+
+@pytest.mark.parametrize("reason", ["complaint", "hard_bounce"])
+@pytest.mark.parametrize("also", [False, True])
+async def test_a_new_consent_never_lifts_a_complaint_or_bounce(world: World, reason: Any, also: bool) -> None:
+    sid = world.sid(ADDRESS)
+    await world.store.commit(suppress(world.paths, sid, reason, "x", NOW))
+    if also:
+        await world.store.commit(suppress(world.paths, sid, "unsubscribed", "x", NOW))
+    path = await sign_up(world)
+    before = world.versions()
+    assert b"cannot mail this address" in (await confirm(world, path)).body
+    assert world.versions() == before and world.bus.messages == []
+
+
+async def test_a_complaint_that_races_with_the_confirmation_wins(world: World) -> None:
+    path = await sign_up(world)
+    sid = world.sid(ADDRESS)
+
+    class Racing(FaultyStore):
+        async def commit(self, writes: Any) -> list[str]:
+            await world.store.commit(suppress(world.paths, sid, "complaint", "x", NOW))
+            return await super().commit(writes)
+
+    answer = await world.subscribe(Racing(world.store, lambda verb: "")).handle(Request("POST", path))
+    assert b"cannot mail this address" in answer.body
+    assert (await world.subscriber(ADDRESS))["suppressed"] == ["complaint"]
+
+
+async def test_an_old_link_does_not_bring_back_somebody_who_left_since(world: World) -> None:
+    path = await sign_up(world)
+    await confirm(world, path)
+    await world.store.commit(suppress(world.paths, world.sid(ADDRESS), "unsubscribed", "x", NOW))
+    world.bus.messages.clear()
+    answer = await confirm(world, path)
+    assert b"You are on the list" not in answer.body and b"Sign up again" in answer.body
+    assert (await world.subscriber(ADDRESS))["segments"] == [] and world.bus.messages == []
+
+
+async def test_health_names_what_fails(world: World) -> None:
+    async def health(step: Any) -> tuple[int, dict[str, str]]:
+        answer = await step.handle(Request("GET", "health"))
+        return answer.status, json.loads(answer.body)
+
+    assert await health(world.subscribe()) == (200, {"store": "ok", "bus": "ok"})
+    broken = world.subscribe(FaultyStore(world.store, lambda verb: "refused"))
+    assert await health(broken) == (503, {"store": "failing", "bus": "ok"})
+    world.bus.failing = True
+    assert await health(world.subscribe()) == (503, {"store": "ok", "bus": "failing"})
+
+
+@pytest.mark.parametrize(
+    ("client", "network"),
+    [
+        ("203.0.113.77", "203.0.113.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ("", ""),
+        ("testclient", ""),
+        ("1.2.3.4:80", ""),
+    ],
+)
+def test_evidence_keeps_the_network_not_the_person(client: str, network: str) -> None:
+    assert network_of(client) == network
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("PUT", "", 405), ("DELETE", "confirm/x", 405), ("POST", "health", 405), ("GET", "nothing", 404), ("GET", "", 200)],
+)
+async def test_other_methods_and_pages(world: World, method: str, path: str, status: int) -> None:
+    assert (await world.subscribe().handle(Request(method, path))).status == status
+    assert world.versions() == {}

@@ -1,0 +1,130 @@
+"""Where Starlette stops: sizes, addresses, and every error as one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from shared.asgi import MAX_BODY, client_address, served
+from shared.errors import BadInput, BadTemplate, BadToken, ConfigError, Conflict, NotFound, Unauthenticated, Unavailable
+from shared.http import Request, Response, redirect, text
+from tests.house.asgi import App, call
+
+
+def app(handle: Callable[[Request], Awaitable[Response]], hops: int = 0) -> App:
+    endpoint = served(lambda: hops)(handle)
+    return Starlette(routes=[Route("/{path:path}", endpoint, methods=["GET", "POST"])])
+
+
+def raising(error: Exception) -> App:
+    async def step(request: Request) -> Response:
+        raise error
+
+    return app(step)
+
+
+async def test_a_handler_sees_what_was_sent() -> None:
+    seen: list[Request] = []
+
+    async def step(request: Request) -> Response:
+        seen.append(request)
+        return Response(201, b"made", "image/x", {"x-mine": "1"})
+
+    answer = await call(app(step), "POST", "/a/b%20c/?q=1&q=2&e=", [b"one ", b"two"], {"X-Thing": "V"})
+    assert (answer.status, answer.body, answer.headers["content-type"], answer.headers["x-mine"]) == (
+        201,
+        b"made",
+        "image/x",
+        "1",
+    )
+    [request] = seen
+    assert (request.method, request.path, request.query, request.body) == ("POST", "a/b c", {"q": "2", "e": ""}, b"one two")
+    assert (request.headers["x-thing"], request.client) == ("V", "192.0.2.1")
+
+
+async def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
+    async def step(request: Request) -> Response:
+        return text(str(len(request.body)))
+
+    chunk = b"x" * (MAX_BODY // 4)
+    answer = await call(app(step), "POST", "/", [chunk] * 100)
+    assert (answer.status, answer.text, answer.chunks_read) == (413, "The request is too large.\n", 5)
+    answer = await call(app(step), "POST", "/", [chunk] * 4)
+    assert (answer.status, answer.text) == (200, f"{MAX_BODY}\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "sentence"),
+    [
+        (BadInput("Say something."), 400, "Say something."),
+        (BadTemplate("Line 3 is odd."), 400, "Line 3 is odd."),
+        (BadToken("secret reason"), 404, "This link is not valid."),
+        (Unauthenticated("secret reason"), 401, "Not authenticated."),
+        (Unauthenticated("secret reason", 403), 403, "Not allowed."),
+        (Unavailable("the store", "secret reason"), 503, "Please try again in a minute."),
+        (Conflict("secret", "exists"), 500, "Something went wrong on our side. Please try again."),
+        (NotFound("secret"), 500, "Something went wrong on our side. Please try again."),
+        (ZeroDivisionError("secret"), 500, "Something went wrong on our side. Please try again."),
+    ],
+)
+async def test_every_error_is_one_sentence(error: Exception, status: int, sentence: str) -> None:
+    answer = await call(raising(error), "GET", "/")
+    assert (answer.status, answer.text) == (status, sentence + "\n")
+    assert "secret" not in str(answer.headers)
+
+
+@pytest.mark.parametrize(("given", "said"), [(0, "30"), (7.5, "7")])
+async def test_unavailable_says_when_to_come_back(given: float, said: str) -> None:
+    assert (await call(raising(Unavailable("x", retry_after=given)), "GET", "/")).headers["retry-after"] == said
+
+
+async def test_a_wrong_setting_is_left_to_the_platform() -> None:
+    with pytest.raises(ConfigError):
+        await call(raising(ConfigError("X is not set")), "GET", "/")
+
+
+@pytest.mark.parametrize("make", [BadInput, Unauthenticated, Unavailable, RuntimeError])
+async def test_no_address_reaches_the_log(make: Callable[[str], Exception], capsys: pytest.CaptureFixture[str]) -> None:
+    await call(raising(make("no ada.l+x@mail.example.com or <bob@bücher.example>, sorry")), "GET", "/")
+    [line] = capsys.readouterr().out.splitlines()
+    entry = json.loads(line)
+    assert entry["message"].count("[address]") >= 2 and entry["step"] == "step"
+    assert entry["severity"] in ("WARNING", "ERROR")
+    assert "ada" not in line and "bob@" not in line and "example" not in line
+
+
+async def test_a_redirect_to_any_target_can_be_sent() -> None:
+    async def step(request: Request) -> Response:
+        return redirect("https://例え.example/日本")
+
+    assert (await call(app(step), "GET", "/")).status == 302
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "hops", "client"),
+    [
+        ("", 0, "peer"),
+        ("1.1.1.1, 2.2.2.2", 0, "peer"),
+        ("1.1.1.1, 2.2.2.2", 1, "2.2.2.2"),
+        ("1.1.1.1,2.2.2.2 , 3.3.3.3", 2, "2.2.2.2"),
+        ("1.1.1.1, 2.2.2.2", 2, "1.1.1.1"),
+        ("1.1.1.1", 2, "peer"),
+        ("", 1, "peer"),
+        (", ,", 1, "peer"),
+    ],
+)
+def test_the_client_is_counted_from_the_right(forwarded: str, hops: int, client: str) -> None:
+    assert client_address({"x-forwarded-for": forwarded}, "peer", hops) == client
+
+
+async def test_forwarded_lines_are_one_list() -> None:
+    async def step(request: Request) -> Response:
+        return text(request.client)
+
+    lines = [("x-forwarded-for", "6.6.6.6"), ("X-Forwarded-For", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2")]
+    assert (await call(app(step, hops=2), "GET", "/", headers=lines)).text == "1.1.1.1\n"
+    assert (await call(app(step, hops=2), "GET", "/", headers=lines, peer="")).text == "1.1.1.1\n"

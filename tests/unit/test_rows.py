@@ -1,0 +1,65 @@
+"""Tables as people keep them: rows by id, columns by header."""
+
+from __future__ import annotations
+
+import pytest
+
+from functions.launch.rows import read
+from shared.errors import BadInput
+from shared.model.console import ROW_FIELDS, table
+
+
+def test_columns_are_found_by_their_header() -> None:
+    rows = [[" B ", "x", "A"], ["b1", "", " a1 "], [], ["b3"]]
+    assert table(rows, "Tab", ["A", "B"]) == [{"A": "a1", "B": "b1"}, {"A": "", "B": ""}, {"A": "", "B": "b3"}]
+
+
+@pytest.mark.parametrize(
+    ("header", "sentence"),
+    [
+        ([], "“A” is missing"),
+        (["B"], "“A” is missing"),
+        (["a", "B"], "“A” is missing"),
+        (["A", "B", "A"], "“A” stands there more"),
+    ],
+)
+def test_a_header_that_is_missing_or_double_stops_the_tab(header: list[str], sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        table([header, ["1", "2"]], "Tab", ["A", "B"])
+    with pytest.raises(BadInput):
+        table([], "Tab", ["A"])
+
+
+def lines(*rows: tuple[str, ...]) -> list[list[str]]:
+    return [list(ROW_FIELDS), *map(list, rows)]
+
+
+def test_rows_that_say_nothing_are_left_out() -> None:
+    assert read(lines(("C-0001",), ("", "Name"), ("C-0002", " "), ("C 3", "Name"), ("welcome", "Name"))) == []
+
+
+def test_a_row_has_defaults() -> None:
+    [row] = read(lines(("C-0001", "", "letter")))
+    assert (row.name, row.segment, row.wanted, row.schedule, row.problem) == ("C-0001", "everyone", "draft", "", "")
+    assert row.fields == {
+        "name": "C-0001",
+        "template": "letter",
+        "subject": "",
+        "segment": "everyone",
+        "schedule": "",
+        "wanted": "draft",
+    }
+
+
+def test_any_edit_changes_a_rows_hash_and_nothing_else_does() -> None:
+    cells = ("C-0001", "Name", "letter", "Subject", "vip", "2027-01-01 10:00", "Go")
+    [first] = read(lines(cells))
+    for at in range(1, len(cells)):
+        changed = (*cells[:at], cells[at] + "x", *cells[at + 1 :])
+        assert read(lines(changed))[0].hash != first.hash
+    assert read(lines(("C-0009", "x"), tuple(f" {cell} " for cell in cells)))[1].hash == first.hash
+
+
+def test_a_double_id_is_a_problem_of_that_id_only() -> None:
+    found = {row.id: row for row in read(lines(("C-0001", "a"), ("C-0001", "b"), ("C-0002", "c"), ("C-0002", "")))}
+    assert found["C-0001"].problem.startswith("The id C-0001 stands in 2 rows.") and not found["C-0002"].problem
