@@ -150,7 +150,7 @@ class Launch:
                 return say("Resumed.", state="running")
             case (("go" | "pause" | "cancel"), ("completed" | "cancelled")):
                 return say("This campaign has ended. Use a new row to send again.")
-            case "pause", "running":
+            case "pause", "running" | "paused":
                 return say("Paused. Choose Go to resume, Cancel to stop for good.", state="paused")
             case "pause", "draft" | "scheduled":
                 return say("It has not started. Choose Draft to take it off the schedule.")
@@ -162,6 +162,8 @@ class Launch:
                 return say("No longer scheduled.", state="draft", active=False)
             case "draft", "running" | "paused":
                 return say("It has started. Choose Pause or Cancel to stop it.")
+            case "draft", "draft" if document:
+                return say("Draft. Choose Go to send it.")
             case (("draft" | "go" | "pause" | "cancel"), _):
                 return {}
         return say(f"Wanted must be Draft, Go, Pause or Cancel, not “{row.wanted[:30]}”.")
@@ -203,9 +205,10 @@ class Launch:
             expected = await self.store.count(self.paths.subscribers, Filter(contains=("segments", segment)))
             if not expected:
                 there = "confirmed yet" if segment == EVERYONE else f"in the segment “{segment[:40]}” yet"
-                raise BadInput(f"Nobody is {there}. Then choose Draft and Go again.")
+                raise BadInput(f"Nobody is {there}.")
         except BadInput as error:
-            await self._save(campaign.id, campaign, {"state": "draft", "active": False, **answered(str(error), now)})
+            sentence = f"{error} Then choose Draft, and Go once the row says so."
+            await self._save(campaign.id, campaign, {"state": "draft", "active": False, **answered(sentence, now)})
             return
         parts = len(batch.ranges(expected))
         changes = {

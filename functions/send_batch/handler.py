@@ -8,10 +8,12 @@ is acknowledged, and launch's sweeper brings it back.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
@@ -43,8 +45,13 @@ STATES: Mapping[Kind, int] = {
     "ours": batch.DEFERRED,
     "unknown": batch.UNKNOWN,
 }
-PAUSED = "Paused: the mail server refuses our mail ({}). Nobody was suppressed. Mend it, then choose Pause and Go again."
+PAUSED = (
+    "Paused: the mail server refuses our mail ({}). Nobody was suppressed. Mend it, choose Pause, and Go once the row says so."
+)
 BROKEN = "Paused: the frozen mail cannot be made: {}"
+
+
+Window = tuple[list[int] | None, Sequence[str], Sequence[Document | None]]  # places in the ledger, sids, live documents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +73,11 @@ class Run:
     batch: str
     ledger: Ledger
     audience: Audience
-    mail: CompiledMail
+    mail: CompiledMail | None  # not needed to cancel
     sender_address: str
     state: str  # of the campaign
-    retries: list[int]  # positions of deferred mails to try again in this run
-    counted: bool = False  # whether a mail was refused in a way that costs an attempt
+    retrying: bool  # the range was read to its end before this run
+    retries: list[int]  # positions of deferred mails still to try in this round
     stop: str = ""  # why this run ends at the next window edge
     fault: str = ""  # the provider's code when the fault is ours
     windows: int = 0
@@ -89,6 +96,7 @@ class SendBatch:
     sender: Sender
     mails: Mails
     pace: Pace
+    lanes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))  # windows under way at once in this process
 
     async def handle(self, message: Mapping[str, Any]) -> None:
         """Work on `{campaign, batch, consent?}`. Raises BadInput for a message of no batch (it ends as a dead letter)."""
@@ -118,6 +126,8 @@ class SendBatch:
         if found is None and not (single and len(sid) == 32 and key):
             raise BadInput("no such batch")
         if found and found.data["state"] != "open":
+            if campaign == CONFIRM and "-" not in key and await self._left_since(sid, found):
+                return await self._begin(campaign, f"{name}-again", consent)
             return None
         fresh = batch.new({"sid": sid, "consent": consent}, now)
         ledger = Ledger(self.store, path, found, fresh, secrets.token_hex(8), self.pace.lease)
@@ -131,7 +141,7 @@ class SendBatch:
         if data["state"] == "paused":
             return None
         try:
-            mail = await self.mails.get(campaign, data["mail"])
+            mail = await self.mails.get(campaign, data["mail"]) if data["state"] != "cancelled" else None
         except (BadTemplate, NotFound) as error:
             await self._pause(campaign, BROKEN.format(error))
             if single:
@@ -142,82 +152,102 @@ class SendBatch:
             if single
             else Audience(campaign, segment=data["segment"], frozen_at=data["frozen_at"])
         )
-        retries = ledger.positions(batch.DEFERRED) if ledger.read_all else []
+        left = [position for position in ledger.positions(batch.DEFERRED) if position >= ledger.retry_from]
         address = data["mail"]["identity"]["from_address"]
-        return Run(campaign, name, ledger, audience, mail, address, data["state"], retries)
+        retrying = ledger.read_all
+        return Run(campaign, name, ledger, audience, mail, address, data["state"], retrying, left if retrying else [])
+
+    async def _left_since(self, sid: str, confirmation: Document) -> bool:
+        """Whether somebody left after the day's confirmation: who comes back the same day gets one more. Nobody else can make
+        them leave, so this is no way around the daily cap."""
+        suppression = await self.store.get(self.paths.suppression(sid), ["unsubscribed_at"])
+        return suppression is not None and suppression.data.get("unsubscribed_at", 0) > confirmation.data["due"]
 
     async def _work(self, run: Run, started: float) -> None:
         """Window by window to the end, or to a window edge when the run has to stop."""
-        ledger = run.ledger
-        if run.retries:
-            ledger.round += 1
         while not run.stop:
-            if run.windows:
-                await self._look_again(run)
-            if run.state == "paused":
-                run.stop = "paused"
-            elif (time.monotonic() - started) * 1000 > self.pace.budget:
-                run.stop = "time"
-            elif not run.stop and not await self._window(run):
-                break
-        if run.state != "paused" or ledger.held:
+            async with self.lanes:
+                try:
+                    window = await self._next(run, started)
+                except Unavailable as error:  # the store or the provider: what is known is written down, the rest waits
+                    log("WARNING", str(error), campaign=run.campaign, batch=run.batch)
+                    run.stop = "down"
+                    break
+                if window is None:
+                    break
+                await self._hand_over(run, *window)
+        if run.state != "paused" or run.ledger.held:
             await self._end(run)
         if run.fault:
             await self._pause(run.campaign, PAUSED.format(run.fault))
 
-    async def _look_again(self, run: Run) -> None:
-        """The campaign's state, before each window."""
-        try:
-            found = await self.store.get(self.paths.campaign(run.campaign), ["state"])
-        except Unavailable as error:
-            self._unread(run, error)
-        else:
-            run.state = str(found.data["state"]) if found else "cancelled"
-
-    def _unread(self, run: Run, error: Unavailable) -> None:
-        """A read failed: stop, but write down first what became of the mails handed over."""
-        log("WARNING", str(error), campaign=run.campaign, batch=run.batch)
-        run.stop = "store"
-
-    async def _window(self, run: Run) -> bool:
-        """Read, judge, record as handed, hand over. False when the batch has nothing more to read or retry."""
-        ledger = run.ledger
+    async def _next(self, run: Run, started: float) -> Window | None:
+        """Read the next window's live documents. None at the end, or when `run.stop` says why not now. Raises Unavailable."""
+        ledger, limit = run.ledger, self.sender.window
+        if run.windows:
+            if ledger.read_all and not run.retries:
+                return None
+            plan = await self.store.get(self.paths.campaign(run.campaign), ["state"])
+            run.state = str(plan.data["state"]) if plan else "cancelled"
+        if run.state == "paused":
+            run.stop = "paused"
+        elif (time.monotonic() - started) * 1000 > self.pace.budget:
+            run.stop = "time"
+        if run.stop:
+            return None
         if run.state != "cancelled":
-            try:
-                await self.sender.ready()
-            except Unavailable as error:
-                log("WARNING", str(error), campaign=run.campaign, batch=run.batch)
-                run.stop = "down"
-                return True
-        retrying = ledger.read_all
-        try:
-            if retrying:
-                positions = run.retries[: self.sender.window]
-                sids = [ledger.sid(position) for position in positions]
-                found = await self.store.get_many([self.paths.subscriber(sid) for sid in sids], FIELDS)
-                run.retries = run.retries[self.sender.window :]
-            else:
-                documents = await self._read(run)
-                sids, found = [document.id for document in documents], list(documents)
-        except Unavailable as error:
-            self._unread(run, error)
-            return True
-        if not sids:
-            return False
+            await self.sender.ready()
+        if not ledger.read_all:
+            documents = await self._read(run)
+            return (None, [document.id for document in documents], list(documents)) if documents else None
+        positions = run.retries[:limit]
+        sids = [ledger.sid(position) for position in positions]
+        found = await self.store.get_many([self.paths.subscriber(sid) for sid in sids], FIELDS)
+        run.retries = run.retries[limit:]
+        return (positions, sids, found) if sids else None
+
+    async def _hand_over(
+        self, run: Run, retried: list[int] | None, sids: Sequence[str], found: Sequence[Document | None]
+    ) -> None:
+        """Judge a window, record it as handed, hand it over. `retried`: its places in the ledger when it is there already."""
+        ledger = run.ledger
         states, outgoing = self._compose(run, sids, found)
-        if retrying:
-            for position, state in zip(positions, states, strict=True):
-                ledger.states[position] = state
-        else:
+        if retried is None:
             start = ledger.add(sids, bytes(states))
             positions = list(range(start, start + len(sids)))
+        else:
+            positions = retried
+            for position, state in zip(positions, states, strict=True):
+                ledger.states[position] = state
         run.windows += 1
         if outgoing:
             await ledger.hold(self.clock.now())
             handed = [position for position, state in zip(positions, states, strict=True) if state == batch.HANDED]
-            outcomes = await self.sender.send(run.sender_address, outgoing)
+            async with self._lease_kept(ledger):
+                outcomes = await self.sender.send(run.sender_address, outgoing)
             await self._settle(run, handed, outcomes)
-        return True
+
+    @contextlib.asynccontextmanager
+    async def _lease_kept(self, ledger: Ledger) -> AsyncIterator[None]:
+        """Renew the lease while a slow provider takes a window: a live window must not become `unknown`."""
+        over = asyncio.Event()
+
+        async def renew() -> None:
+            while True:
+                try:
+                    async with asyncio.timeout(self.pace.lease / 3000):
+                        await over.wait()
+                    return
+                except TimeoutError:
+                    await ledger.hold(self.clock.now())
+
+        renewal = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            over.set()
+            with contextlib.suppress(Lost, Unavailable):  # then the next write says so
+                await renewal
 
     async def _read(self, run: Run) -> Sequence[Document]:
         """The next live documents of the batch's source."""
@@ -242,10 +272,10 @@ class SendBatch:
         for sid, document in zip(sids, found, strict=True):
             data = document.data if document else None
             state = batch.CANCELLED if run.state == "cancelled" else run.audience.judge(data)
-            if state == batch.HANDED and data is not None:
+            if state == batch.HANDED and data is not None and run.mail is not None:
                 try:
-                    wire = run.mail.splice(run.audience.recipient(sid, data, self.links, now), date)
-                    outgoing.append(Outgoing(data["address"], wire))
+                    recipient = run.audience.recipient(sid, data, self.links, now)
+                    outgoing.append(Outgoing(recipient.address, run.mail.splice(recipient, date)))
                 except BadInput as error:  # this reader's values break the template: nobody else waits for that
                     log("ERROR", f"a mail could not be made: {error}", mail=run.audience.ref(sid).text)
                     state = batch.FAILED
@@ -256,17 +286,19 @@ class SendBatch:
         """Put the provider's answers into the ledger; tell record of refusals."""
         events: list[Event] = []
         now = self.clock.now()
+        accepted = any(outcome.kind == "sent" for outcome in outcomes)
         for position, outcome in zip(handed, outcomes, strict=True):
-            run.ledger.states[position] = STATES[outcome.kind]
-            run.kinds[outcome.kind] = run.kinds.get(outcome.kind, 0) + 1
-            if outcome.kind in ("recipient", "message"):
+            kind = "message" if outcome.kind == "ours" and accepted else outcome.kind  # one mail's fault: others go through
+            run.ledger.states[position] = STATES[kind]
+            run.kinds[kind] = run.kinds.get(kind, 0) + 1
+            if kind in ("recipient", "message"):
                 ref = run.audience.ref(run.ledger.sid(position))
                 events.append(Event("bounced", ref.text, now, hard=outcome.hard, code=outcome.code, provider="smtp"))
-            elif outcome.kind == "temporary":
-                run.counted = True
-            elif outcome.kind in ("down", "throttle"):
-                run.stop = outcome.kind
-            elif outcome.kind == "ours":
+            elif kind == "temporary":
+                run.ledger.counted = True
+            elif kind in ("down", "throttle"):
+                run.stop = kind
+            elif kind == "ours":
                 run.stop, run.fault = "ours", outcome.code
         await self._tell(events)
 
@@ -280,21 +312,21 @@ class SendBatch:
 
     async def _end(self, run: Run) -> None:
         """Let go of the batch: done, or waiting for what it needs."""
-        ledger, now = run.ledger, self.clock.now()
-        retried = ledger.read_all and ledger.round > 0
-        if retried and not run.counted and run.stop in ("down", "throttle", "ours", "store", "time", "paused"):
-            ledger.round -= 1  # waiting costs no attempt
-        given_up = retried and run.counted and ledger.round >= RETRIES and not run.retries
-        if given_up or run.state == "cancelled":
-            end = batch.CANCELLED if run.state == "cancelled" else batch.FAILED
-            ledger.states = ledger.states.replace(bytes([batch.DEFERRED]), bytes([end]))
-        not_before = 0
-        if run.stop in ("down", "throttle", "ours", "store"):
-            not_before = now + self.pace.wait
-        elif not run.stop and batch.DEFERRED in ledger.states:
-            not_before = now + self.pace.retry * 2**ledger.round
+        ledger, now, not_before = run.ledger, self.clock.now(), 0
+        if run.state == "cancelled":
+            ledger.replace(batch.DEFERRED, batch.CANCELLED)
+        elif run.retries:
+            ledger.retry_from = run.retries[0]  # the next run goes on from here, in the same round
+        elif ledger.read_all:
+            ledger.end_round(counts=run.retrying)
+            if ledger.round >= RETRIES:
+                ledger.replace(batch.DEFERRED, batch.FAILED)
+            if batch.DEFERRED in ledger.states:
+                not_before = now + self.pace.retry * 2**ledger.round
+        if run.stop in ("down", "throttle", "ours"):
+            not_before = max(not_before, now + self.pace.wait)
         await ledger.release(now, not_before)
-        if run.stop == "time" and ledger.state == "open":
+        if run.stop == "time" and ledger.state == "open" and not not_before:
             await self.bus.publish(batch.TOPIC, [batch.request(run.campaign, run.batch)])
 
     async def _pause(self, campaign: str, sentence: str) -> None:

@@ -3,6 +3,7 @@ write when a reply was lost."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ from shared.errors import Conflict, Unavailable
 from shared.model import batch
 from shared.ports import Create, Document, Merge, Store
 
-ATTEMPTS = 5  # of one write whose reply is lost
+ATTEMPTS = 7  # of one write that fails or whose reply is lost; about 5 s together
+PAUSE = 0.1  # seconds before the second attempt, doubling
 
 
 class Lost(Exception):
@@ -29,6 +31,8 @@ class Ledger:
         self.cursor: str = data["cursor"]
         self.read_all: bool = data["read_all"]
         self.round: int = data["round"]
+        self.counted: bool = data["counted"]
+        self.retry_from: int = data["retry_from"]
         self.sids = bytearray(data["sids"])
         self.states = bytearray(data["states"])
         self.state: str = data["state"]
@@ -44,8 +48,17 @@ class Ledger:
     def take_over(self) -> int:
         """A worker died after handing its window over: those mails are `unknown`, never resent. Returns how many."""
         found = self.states.count(batch.HANDED)
-        self.states = self.states.replace(bytes([batch.HANDED]), bytes([batch.UNKNOWN]))
+        self.replace(batch.HANDED, batch.UNKNOWN)
         return found
+
+    def replace(self, state: int, by: int) -> None:
+        """Turn every `state` into `by`."""
+        self.states = self.states.replace(bytes([state]), bytes([by]))
+
+    def end_round(self, counts: bool) -> None:
+        """Every deferred mail has been tried; it costs an attempt when `counts` and one was refused, rather than kept waiting."""
+        self.round += counts and self.counted
+        self.counted, self.retry_from = False, 0
 
     def add(self, sids: Sequence[str], states: bytes) -> int:
         """Append a window; the position of its first mail."""
@@ -79,6 +92,8 @@ class Ledger:
             "cursor": self.cursor,
             "read_all": self.read_all,
             "round": self.round,
+            "counted": self.counted,
+            "retry_from": self.retry_from,
             "sids": bytes(self.sids),
             "states": bytes(self.states),
             "tally": batch.tally(self.states),
@@ -96,12 +111,14 @@ class Ledger:
             except (Conflict, Unavailable) as error:
                 found = await self._read_back(error, attempt)
                 if found is None:
-                    continue  # the write did not arrive: once more
+                    await asyncio.sleep(PAUSE * 2**attempt)
+                    continue
                 if found.data.get("owner") == self._owner and found.data.get("seq") == self._seq:
                     self._version, self._fresh = found.version, {}
                     return
                 if found.version != self._version:
                     raise Lost from error
+                await asyncio.sleep(PAUSE * 2**attempt)  # the write did not arrive: once more
         raise Unavailable("the store", "a batch could not be written")
 
     async def _read_back(self, error: Exception, attempt: int) -> Document | None:

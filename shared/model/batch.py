@@ -10,7 +10,8 @@ recipient of every window so far, and `states`, one byte for each.
     lease_until while a worker holds it, else 0
     not_before  a worker must not start earlier (waiting is never a nack)
     due         the sweeper publishes the batch again after this
-    round       retries of deferred mails so far
+    round       rounds of retries that cost deferred mails an attempt; `counted`: this one does; `retry_from`: where in the ledger
+                the next run goes on with it
     unsettled   whether it holds `unknown` mails: the tick reconciles those
     tally       end state -> count, for reports
 """
@@ -71,6 +72,8 @@ def new(source: Mapping[str, str], now: int) -> dict[str, Any]:
         "not_before": 0,
         "due": now + GRACE,
         "round": 0,
+        "counted": False,
+        "retry_from": 0,
         "unsettled": False,
         "tally": {},
     }

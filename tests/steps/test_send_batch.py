@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 from email import message_from_bytes
 from email.policy import default
@@ -13,7 +14,9 @@ import pytest
 from functions.send_batch.handler import RETRIES, Pace
 from shared.adapters.sqlite_store import Operations
 from shared.errors import BadInput, Unavailable
+from shared.http import Request
 from shared.model import batch
+from shared.model.ref import MailRef
 from shared.model.subscriber import suppress
 from shared.ports import Create, Delete, Merge, Outcome
 
@@ -419,3 +422,76 @@ async def test_a_store_that_does_not_answer_is_asked_again_later(world: World) -
     with pytest.raises(Unavailable):
         await world.send_batch(FaultyStore(world.store, nth(0, "refused", frozenset({"get_many"})))).handle(REQUEST)
     assert world.sender.calls == 0
+
+
+async def test_a_long_round_of_retries_goes_on_where_it_stopped(world: World) -> None:
+    await ready(world)
+    world.sender.answers = {address: [Outcome("temporary", "450")] * 9 for address in PEOPLE}
+    await world.send_batch().handle(REQUEST)
+    for tries in range(1, 7):
+        assert {9 - len(world.sender.answers[address]) for address in PEOPLE} == {tries}
+        world.clock.advance(PACE.retry * 2**6)
+        for _ in range(9):  # three are enough for the round: its next one has to wait
+            await _one_window(world)
+    assert (await world.ledger())["state"] == "done"
+    assert set((await world.states()).values()) == {"failed"}
+
+
+async def _one_window(world: World) -> None:
+    """A run whose time is up as soon as it has handed one window over."""
+    step = world.send_batch()
+
+    async def out_of_time(_: list[str]) -> None:
+        object.__setattr__(step, "pace", dataclasses.replace(PACE, budget=-1))
+
+    world.sender.meanwhile = out_of_time
+    await step.handle(REQUEST)
+    world.sender.meanwhile = None
+
+
+async def test_a_slow_window_keeps_its_lease(world: World) -> None:
+    await ready(world)
+    pace = dataclasses.replace(PACE, lease=300)
+
+    async def slow(_: list[str]) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0.12)  # real time: the lease is renewed by a task beside the sending
+            world.clock.advance(120)
+            await world.send_batch(pace=pace).handle(REQUEST)  # another worker, again and again
+
+    world.sender.meanwhile = slow
+    await world.send_batch(pace=pace).handle(REQUEST)
+    assert sorted(world.sender.accepted) == PEOPLE
+    assert (await world.ledger())["tally"] == {"sent": 12}
+
+
+async def test_a_policy_refusal_of_one_mail_among_accepted_ones_is_that_mails_fault(world: World) -> None:
+    await ready(world)
+    world.sender.answers = {PEOPLE[0]: [Outcome("ours", "550 5.7.1")]}
+    await world.send_batch().handle(REQUEST)
+    assert (await world.ledger())["tally"] == {"sent": 11, "failed": 1}
+    assert (await world.data(world.paths.campaign("C-0001")))["state"] == "running"
+    assert await world.all(world.paths.suppressions) == []
+
+
+async def test_a_cancelled_campaign_ends_without_its_mail(world: World) -> None:
+    await ready(world)
+    await world.store.commit([Merge(world.paths.campaign("C-0001"), {"mail.object": "mails/gone", "state": "cancelled"})])
+    await world.send_batch().handle(REQUEST)
+    assert (await world.ledger())["tally"] == {"cancelled": 12}
+    assert (await world.ledger())["state"] == "done"
+
+
+async def test_who_leaves_and_comes_back_the_same_day_gets_one_more_confirmation(world: World) -> None:
+    await world.system("confirm")
+    await world.add("ada@example.com")
+    sid = world.sid("ada@example.com")
+    request = {"campaign": "confirm", "batch": f"{sid}.1", "consent": "c"}
+    for _ in range(2):
+        await world.send_batch().handle(request)
+    assert len(world.sender.accepted) == 1
+    world.clock.advance(1000)
+    await world.unsubscribe().handle(Request("POST", world.links.unsubscribe(MailRef("C-0001", sid)).rpartition("/")[2]))
+    for _ in range(3):
+        await world.send_batch().handle({**request, "consent": "d"})
+    assert len(world.sender.accepted) == 2
