@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from local.bus import LocalBus
-from local.google.pages import same_origin
+from local.google.rest import same_origin
 from local.mailbox import Mailbox
 from local.web import SECTIONS, page
 from shared.adapters.embedded import FileClock

@@ -138,6 +138,7 @@ class Twin:
             "BUDGET_MS": "8000",
             "RETRY_MS": "2000",
             "WAIT_MS": "2000",
+            "REFRESH_MS": "0",
         }
 
     def _app(self, mailbox: Mailbox) -> Callable[..., Awaitable[None]]:

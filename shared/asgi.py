@@ -14,7 +14,7 @@ from shared import logs
 from shared.errors import BadInput, BadToken, ConfigError, Unauthenticated, Unavailable
 from shared.http import Request, Response, text
 
-MAX_BODY = 1 << 20  # bytes
+MAX_BODY = 1 << 20  # bytes, unless a step says less
 Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
 
 
@@ -22,13 +22,15 @@ class TooLarge(Exception):
     """The body is over the limit."""
 
 
-def served(trusted_hops: Callable[[], int]) -> Callable[[Callable[[Request], Awaitable[Response]]], Endpoint]:
+def served(
+    trusted_hops: Callable[[], int], max_body: int = MAX_BODY
+) -> Callable[[Callable[[Request], Awaitable[Response]]], Endpoint]:
     """Make a Starlette endpoint of a handler; every error becomes one plain sentence and a status."""
 
     def decorate(handle: Callable[[Request], Awaitable[Response]]) -> Endpoint:
         @functools.wraps(handle)
         async def endpoint(request: StarletteRequest) -> StarletteResponse:
-            return await answered(handle.__name__, _translated(handle, request, trusted_hops))
+            return await answered(handle.__name__, _translated(handle, request, trusted_hops, max_body))
 
         return endpoint
 
@@ -36,9 +38,12 @@ def served(trusted_hops: Callable[[], int]) -> Callable[[Callable[[Request], Awa
 
 
 async def _translated(
-    handle: Callable[[Request], Awaitable[Response]], request: StarletteRequest, trusted_hops: Callable[[], int]
+    handle: Callable[[Request], Awaitable[Response]],
+    request: StarletteRequest,
+    trusted_hops: Callable[[], int],
+    max_body: int,
 ) -> Response:
-    return await handle(await translate(request, trusted_hops()))
+    return await handle(await translate(request, trusted_hops(), max_body))
 
 
 async def answered(step: str, work: Awaitable[Response]) -> StarletteResponse:
@@ -69,13 +74,13 @@ async def answered(step: str, work: Awaitable[Response]) -> StarletteResponse:
     return StarletteResponse(response.body, response.status, dict(response.headers), response.content_type)
 
 
-async def translate(request: StarletteRequest, trusted_hops: int) -> Request:
-    """Our Request; raises TooLarge beyond MAX_BODY without reading on."""
+async def translate(request: StarletteRequest, trusted_hops: int, max_body: int = MAX_BODY) -> Request:
+    """Our Request; raises TooLarge beyond `max_body` bytes without reading on."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > MAX_BODY:
+        if size > max_body:
             raise TooLarge
         chunks.append(chunk)
     headers = {name.lower(): value for name, value in request.headers.items()}

@@ -59,8 +59,11 @@ class Launch:
             except (Conflict, Unavailable) as error:
                 log("WARNING", f"left to the next tick: {error}", campaign=campaign.id)
         for system in (CONFIRM, WELCOME):
-            await sweep(self.store, self.bus, self.paths, system, self.clock.now())
-            await settle(self.store, self.paths, system, self.clock.now())
+            try:
+                await sweep(self.store, self.bus, self.paths, system, self.clock.now())
+                await settle(self.store, self.paths, system, self.clock.now())
+            except Unavailable as error:
+                log("WARNING", f"left to the next tick: {error}", campaign=system)
 
     # --- system mails ---
 

@@ -12,9 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.errors import BadInput
 from shared.model import console
-from shared.model.paths import CONFIRM, WELCOME
-from shared.model.ref import CAMPAIGN_ID
-from shared.model.subscriber import EVERYONE
+from shared.model.campaign import usable_id
+from shared.model.subscriber import EVERYONE, tag_form
 
 # Sheets turns what is typed into a date, and shows it with seconds and without a leading zero.
 _SCHEDULE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})[ T](\d{1,2}):(\d{2})(?::00)?")
@@ -52,10 +51,10 @@ def read(rows: Sequence[Sequence[str]]) -> list[Row]:
     ids = Counter(row["ID"] for row in filled)
     for row in filled:
         id = row["ID"]
-        if not CAMPAIGN_ID.fullmatch(id) or id in (CONFIRM, WELCOME):
-            continue  # its answer could not be shown beside it either: the ids are pre-numbered
+        if not usable_id(id):
+            continue  # sync_sheet says so on the Dashboard
         problem = f"The id {id} stands in {ids[id]} rows. Give each row an id of its own." if ids[id] > 1 else ""
-        segment = row["Segment"].lower() or EVERYONE
+        segment = tag_form(row["Segment"]) or EVERYONE
         found[id] = Row(
             id,
             row["Name"] or id,
@@ -81,7 +80,7 @@ def due(schedule: str, zone: str, now: int) -> int:
         raise BadInput(f"The schedule “{schedule[:40]}” must look like 2026-12-31 09:30, or be empty for now.") from None
     try:
         there = local.replace(tzinfo=ZoneInfo(zone))
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder
         raise BadInput(f"The workbook's time zone “{zone}” is not known.") from None
     try:
         when = there.astimezone(UTC)

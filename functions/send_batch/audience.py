@@ -13,7 +13,7 @@ from shared.model.paths import CONFIRM, WELCOME
 from shared.model.ref import MailRef
 from shared.model.subscriber import LIFTABLE, in_segment, mailable
 
-FIELDS = ("address", "status", "suppressed", "tags", "confirmed_at", "name", "language")
+FIELDS = ("address", "asked", "status", "suppressed", "tags", "confirmed_at", "name", "language")
 CONFIRM_LASTS = 7 * 86_400_000  # ms a confirmation link works
 
 
@@ -29,7 +29,7 @@ class Audience:
 
     def judge(self, subscriber: Mapping[str, Any] | None) -> int:
         """HANDED when the mail should go, else the end state."""
-        if subscriber is None or not subscriber.get("address"):
+        if subscriber is None or not self._address(subscriber):
             return batch.SKIPPED_LEFT
         reasons = set(subscriber.get("suppressed") or ())
         if self.campaign == CONFIRM:
@@ -51,10 +51,15 @@ class Audience:
         """What the template may use. A confirmation gets nothing that a visitor typed."""
         if self.campaign == CONFIRM:
             url = links.confirm(sid, self.consent, now + CONFIRM_LASTS)
-            return Recipient(self.ref(sid), subscriber["address"], {}, {"confirm_url": url})
+            return Recipient(self.ref(sid), self._address(subscriber), {}, {"confirm_url": url})
         fields = {
             "name": subscriber.get("name", ""),
             "language": subscriber.get("language", ""),
             "tags": subscriber.get("tags", []),
         }
-        return Recipient(self.ref(sid), subscriber["address"], fields, {})
+        return Recipient(self.ref(sid), self._address(subscriber), fields, {})
+
+    def _address(self, subscriber: Mapping[str, Any]) -> str:
+        """Where the mail goes: a confirmation to the spelling that waits for it, everything else to the confirmed one."""
+        asked = subscriber.get("asked") if self.campaign == CONFIRM else ""
+        return str(asked or subscriber.get("address") or "")

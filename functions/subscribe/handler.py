@@ -1,7 +1,7 @@
 """Sign-up with double opt-in. A GET shows a page and changes nothing; a POST writes first, then publishes.
 
     ""               GET the form · POST a sign-up (form or JSON): consent evidence + subscriber, then a send request
-    confirm/{token}  GET a page with a button · POST confirms, lifts an earlier "unsubscribed", sends the welcome
+    confirm/{token}  GET a page with a button · POST confirms, lifts an earlier "unsubscribed", welcomes who joins
     health           GET: every dependency is asked
 
 Publishes to send-requests; consumed by send_batch, which holds each address to one confirmation a day.
@@ -23,7 +23,7 @@ from shared.logs import log
 from shared.model import batch
 from shared.model.address import parse, sid_of
 from shared.model.paths import CONFIRM, WELCOME, Paths
-from shared.model.subscriber import CONFIRMED, LIFTABLE, segments_of, tags_of
+from shared.model.subscriber import CONFIRMED, LIFTABLE, mailable, printable_name, segments_of, tags_of
 from shared.model.tenant import Tenant
 from shared.pages import page
 from shared.ports import Bus, Clock, Create, Delete, Document, Merge, Minimum, Store, Write
@@ -32,6 +32,7 @@ PAGES = Path(__file__).parent / "pages"
 CONSENT_TEXT = "We send news by mail, never pass your address on, and you can leave with one click in every mail."
 ACCEPTED = "If the address can be mailed, a message with a confirmation link is on its way."
 MAX_NAME = 100
+MAX_BODY = 64 << 10  # bytes
 ATTEMPTS = 5  # of a confirmation that races with another write to the same subscriber
 
 
@@ -105,7 +106,7 @@ class Subscribe:
         await self.store.commit(
             [
                 Create(self.paths.consent(sid, consent), evidence),
-                Merge(self.paths.subscriber(sid), {"address": address, "created_at": Minimum(now)}),
+                Merge(self.paths.subscriber(sid), {"asked": address, "created_at": Minimum(now)}),
             ]
         )
         day = now // 86_400_000
@@ -122,7 +123,10 @@ class Subscribe:
         return page(PAGES, "confirm.html", brand=self.tenant.name)
 
     async def confirm(self, request: Request, token: str) -> Response:
-        """Make the subscriber mailable, once for each consent; a repeat asks for the same welcome, which is sent once."""
+        """Make the subscriber mailable, once for each consent; a repeat asks for the same welcome, which is sent once.
+
+        Whoever is mailable already is not welcomed again: `consent` names the one that they joined by.
+        """
         try:
             sid, consent = self.links.read_confirm(token, self.clock.now())
         except BadToken:
@@ -131,14 +135,17 @@ class Subscribe:
             evidence, known = await self.store.get_many([self.paths.consent(sid, consent), self.paths.subscriber(sid)])
             if evidence is None or known is None:
                 return self._expired()
-            if known.data.get("suppressed") and not LIFTABLE.issuperset(known.data["suppressed"]):
+            suppressed = known.data.get("suppressed")
+            if suppressed and not LIFTABLE.issuperset(suppressed):
                 return self._message(
                     "We cannot mail this address", "An earlier mail to it was rejected or reported. Please write to us."
                 )
+            if suppressed and await self._spent(sid, evidence):
+                return self._expired()  # coming back takes a new consent
             if evidence.data.get("confirmed_at"):
-                if known.data.get("suppressed"):
-                    return self._expired()  # they have left since: coming back takes a new consent
+                joins = known.data.get("consent") == consent
                 break
+            joins = not mailable(known.data)
             try:
                 await self.store.commit(self._confirmation(request, sid, evidence, known))
                 break
@@ -146,21 +153,33 @@ class Subscribe:
                 continue  # somebody else wrote, or our own reply was lost: look again
         else:
             raise Unavailable("the store", "contended")
+        if not joins:
+            return self._message("You are on the list", "Thank you for confirming.")
         await self.bus.publish(batch.TOPIC, [batch.request(WELCOME, f"{sid}.{consent}")])
         return self._message("You are on the list", "Thank you for confirming. A welcome is on its way to you.")
+
+    async def _spent(self, sid: str, evidence: Document) -> bool:
+        """Whether a consent lifts nothing: used already, or asked for before they left. Ask after reading the subscriber: what
+        changes the suppression later changes that version too."""
+        if evidence.data.get("confirmed_at"):
+            return True
+        found = await self.store.get(self.paths.suppression(sid), ["unsubscribed_at"])
+        left_at: int = found.data.get("unsubscribed_at", 0) if found else 0
+        return left_at > int(evidence.data["at"])
 
     def _confirmation(self, request: Request, sid: str, evidence: Document, known: Document) -> list[Write]:
         now = self.clock.now()
         requested = evidence.data["requested"]
         fresh: dict[str, Any] = {
             **known.data,
+            "address": known.data.get("asked") or known.data.get("address", ""),
             "status": CONFIRMED,
             "suppressed": [],
-            "confirmed_at": now,
-            "consent": evidence.id,
             "tags": list(dict.fromkeys([*known.data.get("tags", []), *requested["tags"]])),
             **{key: requested[key] for key in ("name", "language") if requested[key]},
         }
+        if not mailable(known.data):  # else a running campaign would take them for new
+            fresh |= {"confirmed_at": now, "consent": evidence.id}
         fresh["segments"] = segments_of(fresh)
         writes: list[Write] = [
             Merge(self.paths.subscriber(sid), fresh, if_version=known.version),
@@ -198,7 +217,7 @@ def _requested(fields: dict[str, str]) -> tuple[str, dict[str, Any]]:
     name = " ".join(fields.get("name", "").split())
     if len(name) > MAX_NAME:
         raise BadInput(f"Please keep the name under {MAX_NAME} characters.", "name")
-    if not name.isprintable():
+    if not printable_name(name):
         raise BadInput("The name holds characters that cannot be shown.", "name")
     language = fields.get("language", "").strip()[:35]
     if language and not language.replace("-", "").isalnum():

@@ -14,7 +14,7 @@ from shared.model.paths import Paths
 from shared.once import once
 from shared.tokens import Tokens
 
-from .handler import Subscribe, load_tenant
+from .handler import MAX_BODY, Subscribe, load_tenant
 
 
 @cache
@@ -39,6 +39,6 @@ async def step() -> Subscribe:
 
 
 @functions_framework.aio.http
-@served(lambda: settings().trusted_hops)
+@served(lambda: settings().trusted_hops, max_body=MAX_BODY)
 async def subscribe(request: Request) -> Response:
     return await (await step()).handle(request)

@@ -6,85 +6,105 @@ Sheet is a view: a tab is rewritten only when it differs, so a tick in which not
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from shared.errors import BadInput
+from shared.errors import BadInput, NotFound, Unavailable
 from shared.logs import log
 from shared.model import console
-from shared.model.cells import neutralise, quote
+from shared.model.cells import quote, short, stored
 from shared.model.paths import CONFIRM, WELCOME, Paths
 from shared.ports import Clock, Document, Rows, Sheet, Store
 
 from . import imports, tabs
-from .tabs import Cell
+from .tabs import Cell, Tally
 from .workbook import HEADERS, ensure
+
+UNTOLD = 1000  # lines kept for an Activity that does not answer
 
 
 @dataclass(frozen=True)
 class SyncSheet:
-    """The step's dependencies. `pepper` makes subscriber ids."""
+    """The step's dependencies. `pepper` makes subscriber ids; `refresh`: see Tally."""
 
     store: Store
     sheet: Sheet
     clock: Clock
     paths: Paths
     pepper: bytes
+    refresh: int = 600_000
+    _known: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict, init=False)
+    _untold: list[list[str]] = field(default_factory=list, init=False)  # lines that Activity did not take yet
 
     async def handle(self) -> None:
         """One tick. Raises Unavailable when the Sheet does not answer: the next tick shows what this one could not."""
-        zone = (await ensure(self.sheet)).zone
-        names = (console.CAMPAIGNS, console.IMPORT, console.IMPORT_RESULTS, console.RESULTS, console.DASHBOARD)
-        campaigns, contacts, answered, results, dashboard = await self.sheet.read([f"{quote(tab)}!A1:Z" for tab in names])
+        book = await ensure(self.sheet)
+        zone, results, dashboard = book.zone, book.rows[console.RESULTS], book.rows[console.DASHBOARD]
         notices: list[str] = []
-        lines: list[str] = []
         try:
-            console.table(campaigns, console.CAMPAIGNS, console.ROW_FIELDS)
+            notices += tabs.unusable(book.rows[console.CAMPAIGNS])
         except BadInput as error:
             notices.append(str(error))
         try:
-            lines += await self._import(contacts, answered)
+            await self._import(book.rows[console.IMPORT], book.rows[console.IMPORT_RESULTS], zone)
         except BadInput as error:
             notices.append(str(error))
-        rows, told = await self._results(results, zone, notices)
+        rows, lines = await self._results(results, zone, notices)
         people = await tabs.counts(self.store, self.paths)
         updates: dict[str, Rows] = {}
         stale: list[str] = []
         self._differ(console.RESULTS, rows, results, updates, stale)
         board = tabs.dashboard(people, rows, notices)
-        if self._differ(console.DASHBOARD, board, dashboard, updates, stale) and _people(dashboard) != _people(_text(board)):
+        changed = self._differ(console.DASHBOARD, board, dashboard, updates, stale)
+        if book.mended or (changed and _people(dashboard) != _people(_text(board))):
             for tab, shown in (
                 (console.SUBSCRIBERS, await tabs.subscribers(self.store, self.paths, zone)),
                 (console.SUPPRESSIONS, await tabs.suppressions(self.store, self.paths, zone)),
             ):
                 updates[f"{tab}!A2"] = shown
                 stale.append(f"{tab}!A{len(shown) + 2}:Z")
-        lines += told
-        if lines:
-            when = tabs.moment(self.clock.now(), zone)
-            await self.sheet.append(console.ACTIVITY, [[when, line] for line in lines])
+        await self._tell(lines, zone)
         if updates:
             await self.sheet.write({place: cells for place, cells in updates.items() if cells})
         if stale:
             await self.sheet.clear(stale)
 
-    async def _import(self, contacts: Sequence[Sequence[str]], answered: Sequence[Sequence[str]]) -> list[str]:
-        """Answer a chunk of rows; returns the line for Activity. Raises BadInput for a header that cannot be trusted."""
+    async def _tell(self, lines: Sequence[str], zone: str) -> None:
+        """Add lines to Activity, before what they tell is written: then a tick cut off in between tells them twice, never not at all.
+        An Activity that does not answer stops nothing else; the next tick tells it."""
+        when = tabs.moment(self.clock.now(), zone)
+        held = {line for _, line in self._untold}
+        telling = [*self._untold, *([when, line] for line in lines if line not in held)]
+        self._untold.clear()
+        try:
+            if telling:
+                await self.sheet.append(console.ACTIVITY, telling)
+        except Unavailable as error:
+            self._untold[:] = telling[-UNTOLD:]
+            log("WARNING", f"left to the next tick: {error}", lines=len(telling))
+        except (BadInput, NotFound) as error:
+            log("ERROR", f"Activity takes no lines: {error}", lines=len(telling))
+
+    async def _import(self, contacts: Sequence[Sequence[str]], answered: Sequence[Sequence[str]], zone: str) -> None:
+        """Answer a chunk of rows. Raises BadInput for a header that cannot be trusted."""
         order = {row[0]: list(row) for row in answered[1:] if len(row) == 3}
-        filled, waiting = imports.pending(contacts, {id: row[2] for id, row in order.items()})
+        filled, waiting = await asyncio.to_thread(imports.pending, contacts, {id: row[2] for id, row in order.items()})
         if not waiting:
-            return []
+            return
         answers = await imports.run(self.store, self.paths, self.pepper, filled, waiting, self.clock.now())
         order |= {id: [id, answer, digest] for id, (answer, digest) in answers.items()}
-        await self.sheet.write({f"{quote(console.IMPORT_RESULTS)}!A2": list(order.values())})
         good = sum(answer.startswith(imports.DONE) for answer, _ in answers.values())
         left = len(waiting) - len(answers)
         log("INFO", "import", good=good, rejected=len(answers) - good, left=left)
-        return [f"Import: {good} accepted, {len(answers) - good} rejected" + (f", {left} still to do." if left else ".")]
+        line = f"Import: {good} accepted, {len(answers) - good} rejected" + (f", {left} still to do." if left else ".")
+        await self._tell([line], zone)
+        await self.sheet.write({f"{quote(console.IMPORT_RESULTS)}!A2": list(order.values())})
 
     async def _results(self, shown: Sequence[Sequence[str]], zone: str, notices: list[str]) -> tuple[list[list[Cell]], list[str]]:
         """The Results rows, and a line for Activity for each campaign whose answer changed; problems of system mails go to `notices`."""
         before = {row[0]: row for row in shown[1:] if row}
+        tally = Tally(self.refresh, self._known)
         rows: list[list[Cell]] = []
         lines: list[str] = []
         for campaign in await self._campaigns():
@@ -93,16 +113,16 @@ class SyncSheet:
                 notices += [f"The {campaign.id} mail: {answer}"] if answer else []
                 continue
             was = before.get(campaign.id, [])
-            row = await tabs.result(self.store, self.paths, campaign, zone, was, self.clock.now())
+            row = await tabs.result(self.store, self.paths, tally, campaign, zone, was, self.clock.now())
             rows.append(row)
             if answer and _text([row])[0][1:3] != list(was[1:3]):
-                lines.append(f"{campaign.id} {campaign.data.get('row', {}).get('name', '')}: {answer}")
+                lines.append(f"{campaign.id} {short(campaign.data.get('row', {}).get('name', ''))}: {answer}")
         return rows, lines
 
     async def _campaigns(self) -> list[Document]:
         found: list[Document] = []
         while True:
-            page = await self.store.page(self.paths.campaigns, after=found[-1].id if found else "")
+            page = await self.store.page(self.paths.campaigns, after=found[-1].id if found else "", fields=tabs.FIELDS)
             found += page
             if len(page) < 300:
                 return found
@@ -121,7 +141,7 @@ class SyncSheet:
 
 def _text(rows: Sequence[Sequence[Cell]]) -> list[list[str]]:
     """Rows as Sheets shows them: text, without trailing empty cells."""
-    found = [[str(neutralise(cell)) for cell in row] for row in rows]
+    found = [[str(stored(cell)) for cell in row] for row in rows]
     for row in found:
         while row and row[-1] == "":
             row.pop()

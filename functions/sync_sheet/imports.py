@@ -6,6 +6,7 @@ changes nothing: the subscriber's id comes from the address, the consent's from 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,9 @@ from typing import Any
 from shared.errors import BadInput
 from shared.model import console
 from shared.model.address import parse, sid_of
+from shared.model.cells import short, stored
 from shared.model.paths import Paths
-from shared.model.subscriber import CONFIRMED, segments_of, strongest, tags_of
+from shared.model.subscriber import CONFIRMED, left_out, printable_name, segments_of, strongest, tags_of
 from shared.ports import Create, Document, Merge, Store, Write
 
 CHUNK = 500  # rows a tick
@@ -38,6 +40,7 @@ class Contact:
     name: str
     language: str
     tags: list[str]
+    left_out: list[str]  # what cannot be a tag
     source: str
     hash: str
 
@@ -50,13 +53,17 @@ def digest(row: Mapping[str, str]) -> str:
 
 
 def pending(cells: Sequence[Sequence[str]], answered: Mapping[str, str]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """(filled rows, those among them whose answer is missing or out of date). `answered`: row id -> digest. Raises BadInput."""
+    """(filled rows, those among them whose answer is missing or out of date). `answered`: row id -> digest.
+
+    An id is taken as Import results holds it. Raises BadInput."""
     table = console.table(cells, console.IMPORT, console.IMPORT_FIELDS)
     filled = [row for row in table if row["ID"] and any(text for name, text in row.items() if name != "ID")]
+    for row in filled:
+        row["ID"] = str(stored(row["ID"]))
     ids = Counter(row["ID"] for row in filled)
     for row in filled:
         if ids[row["ID"]] > 1:
-            row["Problem"] = f"The id {row['ID']} stands in {ids[row['ID']]} rows. Give each row an id of its own."
+            row["Problem"] = f"The id {short(row['ID'])} stands in {ids[row['ID']]} rows. Give each row an id of its own."
     return filled, [row for row in filled if answered.get(row["ID"]) != digest(row)]
 
 
@@ -66,7 +73,7 @@ def contact(row: Mapping[str, str], pepper: bytes, tenant: str) -> Contact:
         raise BadInput(row["Problem"])
     address = parse(row["Email"])
     name = " ".join(row["Name"].split())
-    if len(name) > 100 or not name.isprintable():
+    if len(name) > 100 or not printable_name(name):
         raise BadInput("The name is longer than 100 characters or holds characters that cannot be shown.")
     language = row["Language"].strip()
     if language and not (language.replace("-", "").isalnum() and len(language) <= 35):
@@ -74,7 +81,8 @@ def contact(row: Mapping[str, str], pepper: bytes, tenant: str) -> Contact:
     if not row["Consent source"]:
         raise BadInput("Say where this person agreed to get mail (Consent source).")
     sid = sid_of(pepper, tenant, address)
-    return Contact(row["ID"], sid, address, name, language, tags_of(row["Tags"]), row["Consent source"][:200], digest(row))
+    tags, out = tags_of(row["Tags"]), left_out(row["Tags"])
+    return Contact(row["ID"], sid, address, name, language, tags, out, row["Consent source"][:200], digest(row))
 
 
 async def run(
@@ -82,13 +90,13 @@ async def run(
 ) -> dict[str, tuple[str, str]]:
     """Import up to CHUNK of the `waiting` rows: row id -> (answer, digest). Two reads' worth of calls, two writes per new contact."""
     answers: dict[str, tuple[str, str]] = {}
-    first = _first_rows(filled, pepper, paths.tenant_id)
+    first = await asyncio.to_thread(_first_rows, filled, pepper, paths.tenant_id)
     contacts: list[Contact] = []
     for row in waiting[:CHUNK]:
         try:
             found = contact(row, pepper, paths.tenant_id)
             if first[found.sid] != found.row:
-                raise BadInput(f"The same address as row {first[found.sid]}.")
+                raise BadInput(f"The same address as row {short(first[found.sid])}.")
             contacts.append(found)
         except BadInput as error:
             answers[row["ID"]] = (f"Rejected: {error}", digest(row))
@@ -106,7 +114,8 @@ async def run(
             Merge(paths.consent(found.sid, consent), {"at": now, "source": found.source, "page": "Import tab", "row": found.row})
         )
         changes.append(_write(paths, found, document, consent, now))
-        writing.append((found, "Updated." if document and document.data.get("status") == CONFIRMED else "Imported."))
+        done = "Updated." if document and document.data.get("status") == CONFIRMED else "Imported."
+        writing.append((found, done + _left_out(found.left_out)))
     kept = await store.write_many(evidence)
     stored = await store.write_many([change for change, ok in zip(changes, kept, strict=True) if isinstance(ok, str)])
     written = iter(stored)
@@ -114,6 +123,14 @@ async def run(
         if isinstance(ok, str) and isinstance(next(written), str):  # else the row waits for the next tick
             answers[found.row] = (answer, found.hash)
     return answers
+
+
+def _left_out(tags: Sequence[str]) -> str:
+    if not tags:
+        return ""
+    return (
+        f" Left out as tags: {', '.join(short(tag) for tag in tags[:3])}{f' and {len(tags) - 3} more' if len(tags) > 3 else ''}."
+    )
 
 
 def _first_rows(filled: Sequence[Mapping[str, str]], pepper: bytes, tenant: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from .handler import SyncSheet
 @dataclass(frozen=True, kw_only=True)
 class Config(config.Pushed):
     sheets_endpoint: str = ""
+    refresh_ms: int = 600_000
 
 
 @cache
@@ -38,6 +39,7 @@ async def step() -> SyncSheet:
         clock=adapters.clock(given),
         paths=paths,
         pepper=(await adapters.secrets(given).get("pepper"))[0],
+        refresh=given.refresh_ms,
     )
 
 

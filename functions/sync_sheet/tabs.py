@@ -3,33 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from shared.model import console
 from shared.model.address import masked
-from shared.model.campaign import ENDED, headlines, progress
+from shared.model.campaign import ENDED, headlines, progress, usable_id
+from shared.model.cells import short
 from shared.model.paths import Paths
 from shared.model.subscriber import EVERYONE, REASONS, strongest
 from shared.ports import Document, Filter, Store
 
 SHOWN = 300  # rows of Subscribers and Suppressions
-WATCHED = 7 * 86_400_000  # ms after its launch a campaign's opens and clicks are counted anew at each tick
+DAY = 86_400_000
+WATCHED = 7 * DAY  # after its launch a campaign's opens and clicks are counted no more
+FIELDS = ("state", "answer", "answered_at", "expected", "totals", "frozen_at", "row")  # of a campaign's document
 Cell = str | int
 
 
 def moment(at: int, zone: str) -> str:
-    """`at` (ms) in the workbook's zone, to the minute; "" for 0."""
+    """`at` (ms) in the workbook's zone, to the minute; "" for 0 and for what no calendar holds. An unknown zone is UTC."""
     if not at:
         return ""
     try:
         there: Any = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder
         there = UTC
-    return datetime.fromtimestamp(at / 1000, there).strftime("%Y-%m-%d %H:%M")
+    try:
+        return datetime.fromtimestamp(at / 1000, there).strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, ValueError, OSError):
+        return ""
 
 
-async def result(store: Store, paths: Paths, campaign: Document, zone: str, shown: Sequence[str], now: int) -> list[Cell]:
+@dataclass
+class Tally:
+    """How often the opens, clicks … of a campaign that has ended are counted anew: every `refresh` ms on its first day, then six
+    times as seldom. What was counted is kept in this process only."""
+
+    refresh: int
+    known: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict)  # campaign -> (when, counts)
+
+    async def headlines(self, store: Store, paths: Paths, campaign: Document, now: int) -> dict[str, int]:
+        ended = campaign.data.get("answered_at", 0)
+        at, seen = self.known.get(campaign.id, (0, {}))
+        if not seen or now - at >= self.refresh * (1 if now - ended < DAY else 6) or at < ended:
+            seen = await headlines(store, paths, campaign.id)
+            self.known[campaign.id] = now, seen
+        return seen
+
+
+async def result(
+    store: Store, paths: Paths, tally: Tally, campaign: Document, zone: str, shown: Sequence[str], now: int
+) -> list[Cell]:
     """One row of Results, in the order of console.RESULT_FIELDS. `shown` is the row as it stands in the tab."""
     data = campaign.data
     head: list[Cell] = [campaign.id, data["state"], data.get("answer", ""), moment(data.get("answered_at", 0), zone)]
@@ -41,7 +68,8 @@ async def result(store: Store, paths: Paths, campaign: Document, zone: str, show
     row = [*head, data["expected"], *(counts[name] for name in names)]
     if settled and now - data["frozen_at"] > WATCHED and len(shown) == 20 and all(cell.isdecimal() for cell in shown[13:]):
         return [*row, *shown[13:]]
-    seen = await headlines(store, paths, campaign.id)
+    count = tally.headlines(store, paths, campaign, now) if settled else headlines(store, paths, campaign.id)
+    seen = await count
     order = ("delivered", "opened", "opened_machine", "clicked", "bounced", "complained", "unsubscribed")
     return [*row, *(seen[name] for name in order)]
 
@@ -82,6 +110,19 @@ def dashboard(people: Mapping[str, int], results: Sequence[Sequence[Cell]], noti
         ["Left after a mail", left],
     ]
     return rows + [["Notice", notice] for notice in notices]
+
+
+def unusable(campaigns: Sequence[Sequence[str]]) -> list[str]:
+    """A notice of the rows that are ignored because of their ids; raises BadInput when the header cannot be trusted."""
+    table = console.table(campaigns, console.CAMPAIGNS, console.ROW_FIELDS)
+    filled = [row for row in table if row["ID"] and any(text for name, text in row.items() if name != "ID")]
+    ids = list(dict.fromkeys(row["ID"] for row in filled if not usable_id(row["ID"])))
+    if not ids:
+        return []
+    named = ", ".join(f"“{short(id)}”" for id in ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
+    return [
+        f"Campaigns: a row is ignored while its id cannot be used: {named}. Take letters, digits and hyphens, such as C-0001."
+    ]
 
 
 async def subscribers(store: Store, paths: Paths, zone: str) -> list[list[Cell]]:

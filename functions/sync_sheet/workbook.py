@@ -1,16 +1,21 @@
-"""Making the workbook: adds the tabs that are missing, with their headers, pre-numbered rows and lookup formulas. Never touches a tab
-that is there, so what people made stays."""
+"""Making and mending the workbook, judged by what is there: an absent header is written, an empty id column is numbered, and absent
+result columns are added with their lookups. A cell that holds anything is never written, so what people made stays.
+
+The headers of the result columns go in with the lookups, in one call: where they are absent the lookups are, too. So a tick that is
+cut off after any call is made good by the next.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from string import ascii_uppercase
 
 from shared.model import console
 from shared.model.cells import quote
-from shared.ports import Rows, Sheet, Workbook
+from shared.ports import Rows, Sheet
 
-CAMPAIGN_ROWS = 200
-IMPORT_ROWS = 1000
 HEADERS: dict[str, tuple[str, ...]] = {
     console.CAMPAIGNS: console.ROW_FIELDS + console.ROW_RESULTS,
     console.IMPORT: console.IMPORT_FIELDS + console.IMPORT_ANSWERS,
@@ -21,35 +26,89 @@ HEADERS: dict[str, tuple[str, ...]] = {
     console.RESULTS: console.RESULT_FIELDS,
     console.IMPORT_RESULTS: ("ID", "Answer", "Of"),
 }
+VIEWS = (console.SUBSCRIBERS, console.SUPPRESSIONS, console.ACTIVITY)  # only the header is read
 
 
-async def ensure(sheet: Sheet) -> Workbook:
-    """The workbook, with every tab there. One read call when nothing is missing."""
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A tab that people fill in, and where the columns on its right are looked up."""
+
+    fields: tuple[str, ...]
+    results: tuple[str, ...]
+    source: str
+    prefix: str  # of the ids
+    rows: int
+
+
+FORMS = {
+    console.CAMPAIGNS: Form(console.ROW_FIELDS, console.ROW_RESULTS, console.RESULTS, "C", 200),
+    console.IMPORT: Form(console.IMPORT_FIELDS, console.IMPORT_ANSWERS, console.IMPORT_RESULTS, "I", 1000),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """The workbook as read: its zone, the rows of each tab (of VIEWS only the first), and whether anything had to be written."""
+
+    zone: str
+    rows: dict[str, list[list[str]]]
+    mended: bool
+
+
+async def ensure(sheet: Sheet) -> Book:
+    """Read the workbook, and write what it lacks. Two read calls and none to write when nothing does."""
     found = await sheet.workbook()
     missing = [tab for tab in HEADERS if tab not in found.tabs]
-    if not missing:
-        return found
-    await sheet.add_tabs(missing)
-    await sheet.write({f"{quote(tab)}!A1": [HEADERS[tab]] for tab in missing})
-    formulas: dict[str, Rows] = {}
-    numbers: dict[str, Rows] = {}
-    if console.CAMPAIGNS in missing:
-        numbers[f"{console.CAMPAIGNS}!A2"] = [[f"C-{n:04d}"] for n in range(1, CAMPAIGN_ROWS + 1)]
-        first = ascii_uppercase[len(console.ROW_FIELDS)]
-        wanted = [console.RESULT_FIELDS.index(name) + 1 for name in console.ROW_RESULTS]
-        span = f"{console.RESULTS}!$A:${ascii_uppercase[len(console.RESULT_FIELDS) - 1]}"
-        formulas[f"{console.CAMPAIGNS}!{first}2"] = [
-            [lookup(row, span, at) for at in wanted] for row in range(2, CAMPAIGN_ROWS + 2)
-        ]
-    if console.IMPORT in missing:
-        numbers[f"{console.IMPORT}!A2"] = [[f"I-{n:04d}"] for n in range(1, IMPORT_ROWS + 1)]
-        first = ascii_uppercase[len(console.IMPORT_FIELDS)]
-        span = f"{quote(console.IMPORT_RESULTS)}!$A:$B"
-        formulas[f"{console.IMPORT}!{first}2"] = [[lookup(row, span, 2)] for row in range(2, IMPORT_ROWS + 2)]
-    if numbers:
-        await sheet.write(numbers)
+    if missing:
+        await sheet.add_tabs(missing)
+    rows = await _read(sheet)
+    plain, formulas = _lacking(rows)
+    if plain:
+        await sheet.write(plain)
+    if formulas:
         await sheet.write(formulas, formulas=True)
-    return await sheet.workbook()
+    mended = bool(plain or formulas)
+    return Book(found.zone, await _read(sheet) if mended else rows, mended)
+
+
+async def _read(sheet: Sheet) -> dict[str, list[list[str]]]:
+    found = await sheet.read([f"{quote(tab)}!A1:Z{1 if tab in VIEWS else ''}" for tab in HEADERS])
+    return dict(zip(HEADERS, found, strict=True))
+
+
+def _lacking(tabs: Mapping[str, Sequence[Sequence[str]]]) -> tuple[dict[str, Rows], dict[str, Rows]]:
+    """What to write: headers and ids, then lookups."""
+    plain: dict[str, Rows] = {}
+    formulas: dict[str, Rows] = {}
+    for tab, rows in tabs.items():
+        form = FORMS.get(tab)
+        top = [cell.strip() for cell in rows[0]] if rows else []
+        header = list(form.fields if form else HEADERS[tab])
+        if not any(top) and not any(header[0] in row for row in rows):  # a header further down was moved by a person
+            plain[f"{quote(tab)}!A1"] = [header]
+            top = header
+        if form and top[:1] == header[:1]:
+            if not any(row[0].strip() for row in rows[1:] if row):
+                plain[f"{quote(tab)}!A2"] = [[f"{form.prefix}-{n:04d}"] for n in range(1, form.rows + 1)]
+            formulas |= _lookups(tab, form, top, rows)
+    return plain, formulas
+
+
+def _lookups(tab: str, form: Form, top: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, Rows]:
+    """The result columns with their headers, when these are absent; rows in which somebody typed there are left out."""
+    left, width = len(form.fields), len(form.results)
+    if tuple(top[:left]) != form.fields or any(top[left : left + width]) or set(form.results) & set(top):
+        return {}
+    source = HEADERS[form.source]
+    span = f"{quote(form.source)}!$A:${ascii_uppercase[len(source) - 1]}"
+    columns = [source.index(name) + 1 for name in form.results]
+    first = f"{quote(tab)}!{ascii_uppercase[left]}"
+    free = [n for n in range(2, form.rows + 2) if not any(rows[n - 1][left : left + width] if n <= len(rows) else ())]
+    found: dict[str, Rows] = {}
+    for _, run in groupby(enumerate(free), lambda pair: pair[1] - pair[0]):
+        numbers = [n for _, n in run]
+        found[f"{first}{numbers[0]}"] = [[lookup(n, span, at) for at in columns] for n in numbers]
+    return {**found, f"{first}1": [form.results]}
 
 
 def lookup(row: int, span: str, column: int) -> str:

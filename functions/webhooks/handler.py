@@ -35,8 +35,9 @@ class Webhooks:
             keys = await self.secrets.get(provider.SECRET)
         except ConfigError:
             raise Unauthenticated("webhook: this provider has no key here") from None
-        provider.verify(request, keys, self.clock.now())
-        events = provider.normalise(request, self.links)
+        now = self.clock.now()
+        provider.verify(request, keys, now)
+        events = provider.normalise(request, self.links, now)
         if events:
             await self.bus.publish(event.TOPIC, [found.to_message() for found in events])
         return Response(204)

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from local.google.a1 import Area
 from local.google.drive import DriveFolder
-from local.google.rest import Refused
+from local.google.rest import Refused, same_origin
 from local.google.store import SheetsStore
 from local.google.values import Cell
 from local.web import page
@@ -232,12 +232,6 @@ class Pages:
         return page(
             "template_view.html", here="/templates", status=404, name=name, path="", text=None, hash="", note=note, warn=True
         )
-
-
-def same_origin(request: Request) -> bool:
-    """False when a browser says that another site's page is asking."""
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
 
 
 def _hash(data: bytes) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
@@ -57,12 +57,20 @@ def endpoint(answer: Callable[[Call], Any]) -> Callable[[Request], Any]:
 
     async def respond(request: Request) -> Response:
         try:
+            if not same_origin(request):
+                raise Refused(403, "Another site's page may not call this twin.")
             found = await asyncio.to_thread(answer, await _read(request))
         except Refused as refusal:
             return JSONResponse(refusal.body(), status_code=refusal.code)
         return found if isinstance(found, Response) else JSONResponse(found)
 
     return respond
+
+
+def same_origin(request: Request) -> bool:
+    """False when a browser says that another site's page is asking."""
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
 
 
 async def _read(request: Request) -> Call:

@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.adapters.google_rest import Service
 from shared.errors import BadInput
-from shared.model.cells import neutralise, quote
+from shared.model.cells import quote, stored
 from shared.ports import Rows, Workbook
 
 SCOPES = ("https://www.googleapis.com/auth/spreadsheets",)
@@ -121,7 +121,7 @@ class Sheets:
 
 
 def _plain(rows: Rows, formulas: bool) -> list[list[Any]]:
-    return [[cell if formulas else neutralise(cell) for cell in row] for row in rows]
+    return [[cell if formulas else stored(cell) for cell in row] for row in rows]
 
 
 def _add_sheet(title: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import idna
 from shared.errors import BadInput
 
 MAX_LENGTH = 254  # octets in a forward path (RFC 5321 4.5.3.1.3, erratum 1690)
+MAX_TYPED = 320  # characters worth a look: the library takes its time over more
 
 
 def parse(text: str) -> str:
@@ -26,6 +27,8 @@ def parse(text: str) -> str:
     text = text.strip()
     if not text:
         raise BadInput("Please give an e-mail address.", "email")
+    if len(text) > MAX_TYPED:
+        raise BadInput("This is not an e-mail address we can mail: it is too long.", "email")
     try:
         found = email_validator.validate_email(
             text, check_deliverability=False, allow_smtputf8=False, strict=True, test_environment=True

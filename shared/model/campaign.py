@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from shared.model.batch import END_STATES
-from shared.model.paths import Paths
+from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.model.ref import CAMPAIGN_ID
 from shared.ports import Filter, Store
 
 State = Literal["draft", "scheduled", "running", "paused", "completed", "cancelled"]
@@ -33,6 +34,11 @@ LABELS: Final[Mapping[str, str]] = {  # result -> the label counted in `deliveri
     "complained": "complained",
     "unsubscribed": "unsubscribed",
 }
+
+
+def usable_id(id: str) -> bool:
+    """Whether a row of the Campaigns tab may be called so."""
+    return bool(CAMPAIGN_ID.fullmatch(id)) and id not in (CONFIRM, WELCOME)
 
 
 async def progress(store: Store, paths: Paths, campaign: str) -> dict[str, int]:

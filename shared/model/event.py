@@ -52,8 +52,13 @@ class Event:
             type(event.at) is int and 0 <= event.at < 1 << 53,
             type(event.link) is int,
             type(event.hard) is bool,
-            all(isinstance(text, str) and len(text) <= 200 for text in (event.reason, event.code, event.provider)),
+            all(_storable(text) for text in (event.reason, event.code, event.provider)),
         )
         if not all(checks):
             raise BadInput("not an engagement event")
         return event
+
+
+def _storable(text: object) -> bool:
+    """A short text without lone surrogates, which JSON can carry and no store takes."""
+    return isinstance(text, str) and len(text) <= 200 and not any("\ud800" <= char <= "\udfff" for char in text)

@@ -1,6 +1,7 @@
 """Who may be mailed. The subscriber document holds consent status, the mirrored suppressions and the segment index.
 
-address     as we mail it; absent after erasure
+address     as we mail it; written by a confirmation or an import, absent while pending and after erasure
+asked       the spelling of the latest sign-up, where its confirmation goes; anybody can write it, so nothing else does
 status      "confirmed", or absent while pending
 suppressed  reasons, mirrored from suppressions/{sid} in the same commit
 segments    an index for batches to read by, empty unless mailable; never the truth
@@ -10,6 +11,7 @@ tags, name, language, created_at, confirmed_at, consent
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -22,7 +24,9 @@ Reason = Literal["complaint", "hard_bounce", "unsubscribed"]
 REASONS: tuple[Reason, ...] = ("complaint", "hard_bounce", "unsubscribed")  # strongest first
 LIFTABLE: frozenset[str] = frozenset({"unsubscribed"})  # a confirmed re-consent lifts these only
 
-_TAG = re.compile(r"[^\W_](?:[\w -]{0,38}[^\W_])?")
+_INSIDE = frozenset(
+    " -_&+#.\u200c\u200d"
+)  # in a tag besides letters, numbers and marks: R&D, node.js, and the zero-width joiners
 
 
 def mailable(subscriber: Mapping[str, Any]) -> bool:
@@ -40,10 +44,38 @@ def in_segment(subscriber: Mapping[str, Any], segment: str) -> bool:
     return segment in segments_of(subscriber)
 
 
+def printable_name(text: str) -> bool:
+    """Whether a name can be shown. The zero-width joiners count: names in Persian, Hindi or Sinhala are spelled with them."""
+    return text.replace("\u200c", "").replace("\u200d", "").isprintable()
+
+
+def tag_form(text: str) -> str:
+    """The one spelling of a tag or segment: lower-case, NFC."""
+    return unicodedata.normalize("NFC", text.strip().lower())
+
+
 def tags_of(text: str) -> list[str]:
-    """Tags from a cell or field: separated by commas or semicolons, lower-case, unique, in order; unusable ones are left out."""
-    found = (part.strip().lower() for part in re.split(r"[,;]", text))
-    return list(dict.fromkeys(tag for tag in found if _TAG.fullmatch(tag) and tag != EVERYONE))[:20]
+    """Tags from a cell or field: separated by commas or semicolons, in their one form, unique, in order; unusable ones are left out."""
+    found = dict.fromkeys(tag_form(part) for part in re.split(r"[,;]", text))
+    return [tag for tag in found if _usable(tag) and tag != EVERYONE][:20]
+
+
+def left_out(text: str) -> list[str]:
+    """The tags in a cell or field that `tags_of` leaves out, in order; `everyone` needs no tag."""
+    found = dict.fromkeys(tag_form(part) for part in re.split(r"[,;]", text))
+    kept = {"", EVERYONE, *tags_of(text)}
+    return [tag for tag in found if tag not in kept]
+
+
+def _usable(tag: str) -> bool:
+    """Up to 40 letters, numbers and marks of any script, with signs in between; `c++` and `c#` may end in theirs."""
+    kinds = [unicodedata.category(char)[0] for char in tag]
+    return (
+        0 < len(tag) <= 40
+        and kinds[0] in "LN"
+        and (kinds[-1] in "LMN" or tag[-1] in "+#")
+        and all(kind in "LMN" or char in _INSIDE for kind, char in zip(kinds, tag, strict=True))
+    )
 
 
 def strongest(reasons: Iterable[str]) -> Reason | None:

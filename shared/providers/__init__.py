@@ -22,8 +22,8 @@ class Webhook(Protocol):
         """Check the raw body's proof at `now` (ms) against every valid key; raises Unauthenticated (401)."""
         ...
 
-    def normalise(self, request: Request, links: Links) -> list[Event]:
-        """The provider's words as our events; raises BadInput for a body that is not its own."""
+    def normalise(self, request: Request, links: Links, now: int) -> list[Event]:
+        """The provider's words as our events; raises BadInput for a body that is not its own, or a time that cannot be."""
         ...
 
 

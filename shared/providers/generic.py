@@ -13,6 +13,7 @@ import base64
 import binascii
 import hmac
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ from shared.model.event import Event, Type
 
 SECRET = "webhook-generic"
 WINDOW = 300  # seconds, to both sides
+EARLIEST = 946_684_800_000  # 2000-01-01: a smaller time is in other units, or none
+AHEAD = 86_400_000  # ms that the sender's clock may run before ours
 
 _TYPES: dict[str, Type] = {
     "delivered": "delivered",
@@ -56,19 +59,22 @@ def verify(request: Request, keys: Sequence[bytes], now: int) -> None:
     raise Unauthenticated("webhook: no valid signature")
 
 
-def normalise(request: Request, links: Links) -> list[Event]:
+def normalise(request: Request, links: Links, now: int) -> list[Event]:
     """Events of ours. One that speaks of no mail of ours is logged and left out: the sender cannot mend it."""
     try:
         found = json.loads(request.body)
     except (ValueError, RecursionError):
         raise BadInput("The body must be JSON.") from None
-    events = [_event(item, links) for item in (found if isinstance(found, list) else [found])]
+    events = [_event(item, links, now) for item in (found if isinstance(found, list) else [found])]
     return [event for event in events if event]
 
 
-def _event(item: Any, links: Links) -> Event | None:
-    if not isinstance(item, dict) or not isinstance(item.get("message_id"), str) or not isinstance(item.get("at"), int):
+def _event(item: Any, links: Links, now: int) -> Event | None:
+    if not isinstance(item, dict) or not isinstance(item.get("message_id"), str):
         raise BadInput("Each event needs an id, an event, a message_id and a time in milliseconds.")
+    at = item.get("at")
+    if type(at) is not int or not EARLIEST <= at <= now + AHEAD:
+        raise BadInput("The time of an event must be in milliseconds, since 2000 and at most a day ahead.")
     try:
         ref = links.read_message_id(item["message_id"])
     except BadToken:
@@ -77,9 +83,9 @@ def _event(item: Any, links: Links) -> Event | None:
     event = Event(
         type=_TYPES.get(str(item.get("event")), "unknown"),
         ref=ref.text,
-        at=item["at"],
+        at=at,
         hard=item.get("hard") is True,
-        code=str(item.get("code", ""))[:40],
+        code=re.sub(r"[^ -~]", "", str(item.get("code") or ""))[:40],
         provider="generic",
     )
     return Event.from_message(event.to_message())

@@ -55,6 +55,14 @@ class SheetContract:
         shown = [row[0] for row in (await sheet.read(["Names!A:A"]))[0]]
         assert shown == ["'" + name if name[0] in "=+-@\t\r" else name for name in [*names, "=HYPERLINK(1)"]]
 
+    async def test_text_too_long_for_a_cell_is_cut(self, sheet: Sheet) -> None:
+        await sheet.add_tabs(["Long"])
+        await sheet.write({"Long!A1": [["x" * 50_001, "next"]]})
+        await sheet.append("Long", [["😀" * 49_990]])
+        [[first, second]] = await sheet.read(["Long!A1:B2"])
+        assert 48_000 < len(first[0]) < 50_000 and first[1] == "next"
+        assert len(second[0].encode("utf-16-le")) < 2 * 50_000
+
     async def test_our_lookup_formulas_follow_the_results(self, sheet: Sheet) -> None:
         await sheet.add_tabs(["Campaigns", "Results"])
         await sheet.write({"Campaigns!A1": [["Id"], ["C-0002"], ["C-0001"], [""]]})

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httplib2
 import pytest
 from googleapiclient.errors import HttpError
 
@@ -242,3 +243,29 @@ async def test_a_range_of_the_default_tab(sheet: Sheets) -> None:
     assert await sheet.read(["Sheet1!$A$1", "A1:A1"]) == [[["x"]], [["x"]]]
     with pytest.raises(BadInput):
         await sheet.read(["A"])
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v4/spreadsheets/book/values/Sheet1!A1:append?valueInputOption=RAW&insertDataOption=INSERT_ROWS"),
+        ("POST", "/v4/spreadsheets/book:batchUpdate"),
+        ("PUT", "/v4/spreadsheets/book/values/Sheet1!A1?valueInputOption=RAW"),
+        ("GET", "/v4/spreadsheets/book"),
+        ("GET", "/drive/v3/files"),
+    ],
+)
+def test_another_sites_page_is_refused(twin: Emulated, method: str, path: str, origin: str) -> None:
+    body = None if method == "GET" else json.dumps({"values": [["x"]], "requests": [{"addSheet": {}}]})
+
+    def status(origin: str) -> tuple[int, Any]:
+        headers = {"content-type": "text/plain", "origin": origin}
+        response, content = httplib2.Http(timeout=10, proxy_info=None).request(twin.url + path, method, body, headers)
+        return response.status, json.loads(content)
+
+    tabs, calls = twin.google.sheets.tabs("book"), twin.google.meter.writes
+    found, answer = status(origin)
+    assert (found, answer["error"]["code"], answer["error"]["status"]) == (403, 403, "PERMISSION_DENIED")
+    assert (twin.google.sheets.tabs("book"), twin.google.meter.writes) == (tabs, calls)
+    assert status(twin.url)[0] == 200

@@ -58,6 +58,7 @@ async def check(step: str, ask: Ask, state: Path) -> None:
             assert headers["content-security-policy"].startswith("default-src 'none'")
             status, _, body = await ask(step, "POST", "/", b"email=ada%40example.com", {})
             assert status == 200 and b"Check your mail" in body
+            assert (await ask(step, "POST", "/", b"email=" + b"x" * (1 << 16), {}))[0] == 413
             assert (await ask(step, "GET", "/health", b"", {}))[0] == 200
             assert (await ask(step, "GET", "/confirm/x", b"", {}))[0] == 404
         case "unsubscribe":

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from shared.errors import ConfigError, Conflict, NotFound, Unavailable
-from shared.model.cells import neutralise
+from shared.model.cells import stored
 from shared.ports import Document, File, Filter, Outcome, Outgoing, Rows, Store, Workbook, Write
 
 NOW = 1_800_000_000_000  # 2027-01-15 08:00 UTC
@@ -94,7 +94,7 @@ class FakeSheet:
         self._answer()
         for place, rows in updates.items():
             self.changes.append(("write", place))
-            if formulas:
+            if formulas and str(rows[0][0]).startswith("="):
                 self.formulas[place] = rows
             else:
                 self.put(place, rows)
@@ -130,7 +130,7 @@ class FakeSheet:
                 cells.append([])
             line = cells[y]
             line += [""] * (left + len(row) - len(line))
-            line[left : left + len(row)] = [str(neutralise(cell)) for cell in row]
+            line[left : left + len(row)] = [str(stored(cell)) for cell in row]
 
     def _place(self, place: str) -> tuple[list[list[str]], int, int, int, int]:
         match = _RANGE.fullmatch(place)

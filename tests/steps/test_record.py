@@ -132,6 +132,9 @@ GOOD = Event("opened", REF.text, NOW, label="human").to_message()
         {**GOOD, "hard": 1},
         {**GOOD, "code": "x" * 201},
         {**GOOD, "reason": None},
+        {**GOOD, "reason": "\ud800"},
+        {**GOOD, "code": "\ud800"},
+        {**GOOD, "provider": "\udfff"},
     ],
 )
 async def test_a_message_that_is_no_event_is_bad_input(world: World, message: dict[str, Any]) -> None:

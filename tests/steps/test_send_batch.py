@@ -454,7 +454,7 @@ async def test_a_slow_window_keeps_its_lease(world: World) -> None:
     pace = dataclasses.replace(PACE, lease=300)
 
     async def slow(_: list[str]) -> None:
-        for _ in range(5):
+        for _turn in range(5):
             await asyncio.sleep(0.12)  # real time: the lease is renewed by a task beside the sending
             world.clock.advance(120)
             await world.send_batch(pace=pace).handle(REQUEST)  # another worker, again and again

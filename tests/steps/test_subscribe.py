@@ -46,7 +46,7 @@ async def test_a_form_leaves_evidence_a_pending_subscriber_and_one_request(world
     assert answer.status == 200 and b"Check your mail" in answer.body
     assert "Ada" not in answer.body.decode()
     sid = world.sid(ADDRESS)
-    assert await world.subscriber(ADDRESS) == {"address": "Ada@example.com", "created_at": NOW}
+    assert await world.subscriber(ADDRESS) == {"asked": "Ada@example.com", "created_at": NOW}
     [consent] = await world.all(f"{world.paths.subscriber(sid)}/consents")
     assert consent.data == {
         "at": NOW,
@@ -130,7 +130,15 @@ async def test_a_sign_up_changes_nothing_for_somebody_suppressed_or_confirmed(wo
     await world.add("known@example.com", name="Known", tags=["vip"])
     before = await world.subscriber("known@example.com")
     await world.subscribe().handle(form(email="known@example.com", name="Mallory", tags="spam"))
-    assert await world.subscriber("known@example.com") == before
+    assert await world.subscriber("known@example.com") == before | {"asked": "known@example.com"}
+
+
+async def test_a_sign_up_in_other_letters_respells_nobody_until_it_is_confirmed(world: World) -> None:
+    await world.add(ADDRESS)
+    path = await sign_up(world, "ADA@example.com")
+    assert (await world.subscriber(ADDRESS))["address"] == ADDRESS
+    await confirm(world, path)
+    assert (await world.subscriber(ADDRESS))["address"] == "ADA@example.com"
 
 
 async def test_a_failed_publish_is_unavailable_and_a_repeat_is_harmless(world: World) -> None:
@@ -168,6 +176,7 @@ async def test_confirming_makes_mailable_with_what_was_asked_for(world: World) -
     [consent] = await world.all(f"{world.paths.subscriber(sid)}/consents")
     assert found == {
         "address": ADDRESS,
+        "asked": ADDRESS,
         "created_at": NOW,
         "status": "confirmed",
         "suppressed": [],
@@ -191,6 +200,33 @@ async def test_confirming_twice_is_confirming_once(world: World) -> None:
     assert world.versions() == before
     welcomes = world.bus.take("send-requests")
     assert len(welcomes) == 2 and welcomes[0] == welcomes[1]  # one batch, which is sent once
+
+
+async def test_confirming_a_second_sign_up_keeps_since_when_and_welcomes_nobody_again(world: World) -> None:
+    first = await sign_up(world)
+    await confirm(world, first)
+    before, [welcome] = await world.subscriber(ADDRESS), world.bus.take("send-requests")
+    world.clock.advance(1000)
+    second = await sign_up(world, tags="vip")
+    for _ in range(2):
+        answer = await confirm(world, second)
+        assert b"You are on the list" in answer.body and b"welcome is on its way" not in answer.body
+        assert world.bus.messages == []
+    after = await world.subscriber(ADDRESS)
+    assert (after["confirmed_at"], after["consent"]) == (NOW, before["consent"]) and after["segments"] == ["everyone", "vip"]
+    await confirm(world, first)
+    assert world.bus.take("send-requests") == [welcome]
+
+
+async def test_coming_back_is_joining_again(world: World) -> None:
+    await confirm(world, await sign_up(world))
+    await world.store.commit(suppress(world.paths, world.sid(ADDRESS), "unsubscribed", "x", NOW))
+    world.bus.messages.clear()
+    world.clock.advance(1000)
+    path = await sign_up(world)
+    await confirm(world, path)
+    assert (await world.subscriber(ADDRESS))["confirmed_at"] == NOW + 1000
+    assert [message["campaign"] for message in world.bus.take("send-requests")] == ["welcome"]
 
 
 @pytest.mark.parametrize("fault", ["lost", "conflict"])
@@ -272,6 +308,25 @@ async def test_an_old_link_does_not_bring_back_somebody_who_left_since(world: Wo
     answer = await confirm(world, path)
     assert b"You are on the list" not in answer.body and b"Sign up again" in answer.body
     assert (await world.subscriber(ADDRESS))["segments"] == [] and world.bus.messages == []
+
+
+async def test_a_link_asked_for_before_leaving_does_not_bring_back(world: World) -> None:
+    await world.add(ADDRESS)
+    path = await sign_up(world)
+    await world.store.commit(suppress(world.paths, world.sid(ADDRESS), "unsubscribed", "x", NOW + 1))
+    before = world.versions()
+    world.clock.advance(1000)
+    answer = await confirm(world, path)
+    assert answer.status == 404 and b"Sign up again" in answer.body
+    assert world.versions() == before and world.bus.messages == []
+    assert (await confirm(world, await sign_up(world))).status == 200  # asked for after leaving
+    assert (await world.subscriber(ADDRESS))["segments"] == ["everyone"]
+
+
+async def test_a_name_may_hold_joiners(world: World) -> None:
+    name = "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627"  # Alireza, as Persian spells it
+    await confirm(world, await sign_up(world, name=name))
+    assert (await world.subscriber(ADDRESS))["name"] == name
 
 
 async def test_health_names_what_fails(world: World) -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from functions.sync_sheet import imports
-from functions.sync_sheet.tabs import result
+from functions.sync_sheet import imports, tabs
 from functions.sync_sheet.workbook import HEADERS
-from shared.errors import Unavailable
+from shared.errors import BadInput, Unavailable
 from shared.model import batch, console
 from shared.model.event import Event
 from shared.model.ref import MailRef
 from shared.model.subscriber import suppress
-from shared.ports import Create, Merge
+from shared.ports import Create, Merge, Rows
 
-from .fakes import DAY, NOW, FaultyStore
+from .fakes import DAY, HOUR, NOW, Died, FakeSheet, FaultyStore
 from .world import World
 
 FIELDS = list(console.IMPORT_FIELDS)
@@ -75,6 +76,121 @@ async def test_a_missing_tab_is_made_again_and_the_others_are_kept(world: World,
     world.sheet.changes.clear()
     await tick(world)
     assert world.sheet.changes == []
+
+
+class CutSheet(FakeSheet):
+    """Call `at` of those that write (from 0) fails with `error`: before it is done, or `after`."""
+
+    def __init__(self, at: int = -1, after: bool = False, error: BaseException = Unavailable("Google Sheets")) -> None:
+        super().__init__()
+        self.at, self.after, self.error, self.calls = at, after, error, 0
+
+    async def _cut(self, work: Callable[[], Awaitable[None]]) -> None:
+        hit = self.calls == self.at
+        self.calls += 1
+        if hit and not self.after:
+            raise self.error
+        await work()
+        if hit:
+            raise self.error
+
+    async def add_tabs(self, titles: Any) -> None:
+        await self._cut(lambda: FakeSheet.add_tabs(self, titles))
+
+    async def write(self, updates: Any, *, formulas: bool = False) -> None:
+        await self._cut(lambda: FakeSheet.write(self, updates, formulas=formulas))
+
+    async def append(self, tab: str, rows: Rows) -> None:
+        await self._cut(lambda: FakeSheet.append(self, tab, rows))
+
+    async def clear(self, ranges: Any) -> None:
+        await self._cut(lambda: FakeSheet.clear(self, ranges))
+
+    @property
+    def lookups(self) -> dict[tuple[str, int], Any]:
+        """(tab, row) -> its formulas."""
+        found: dict[tuple[str, int], Any] = {}
+        for place, rows in self.formulas.items():
+            tab, _, start = place.partition("!")
+            found |= {(tab, int(start[1:]) + n): row for n, row in enumerate(rows)}
+        return found
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_tick_cut_off_at_any_call_is_made_good_by_the_next(world: World, after: bool) -> None:
+    world.sheet = whole = CutSheet()
+    await tick(world)
+    assert whole.calls >= 4 and len(whole.lookups) == 1200
+    for n in range(whole.calls):
+        world.sheet = sheet = CutSheet(n, after)
+        with pytest.raises(Unavailable):
+            await tick(world)
+        for _ in range(2):
+            sheet.changes.clear()
+            await tick(world)
+        assert (sheet.tabs, sheet.lookups) == (whole.tabs, whole.lookups), n
+        assert sheet.changes == []
+
+
+async def test_mending_writes_over_nothing(world: World) -> None:
+    world.sheet = sheet = CutSheet(2)  # headers and ids are there, lookups are not
+    with pytest.raises(Unavailable):
+        await tick(world)
+    sheet.put("Campaigns!B2", [["Mine"]])
+    sheet.put("Campaigns!I5", [["a note"]])
+    sheet.put("Import!A2", [["my id"], [""]])
+    before = [sheet.rows(f"{tab}!A2:Z") for tab in ("Campaigns", "Import")]
+    await tick(world)
+    assert [sheet.rows(f"{tab}!A2:Z") for tab in ("Campaigns", "Import")] == before
+    assert ("Campaigns", 5) not in sheet.lookups and len(sheet.lookups) == 1199
+    assert [name for place, name in sheet.changes if place == "write" and name.startswith("Campaigns")][-3:] == [
+        "Campaigns!H2",
+        "Campaigns!H6",
+        "Campaigns!H1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("top", "second"),
+    [
+        (["ID", "Name", "Notes"], ["C-0001"]),  # columns were moved
+        ([*console.ROW_FIELDS, "My notes"], ["C-0001"]),  # their own column stands where results would
+        ([""], list(console.ROW_FIELDS)),  # a row was put in above
+    ],
+)
+async def test_a_tab_in_another_shape_is_left_alone(world: World, top: list[str], second: list[str]) -> None:
+    world.sheet.tabs["Campaigns"] = [top, second]
+    await tick(world)
+    assert world.sheet.tabs["Campaigns"] == [top, second]
+    assert not [place for place in world.sheet.formulas if place.startswith("Campaigns")]
+
+
+@pytest.mark.parametrize("tab", list(HEADERS))
+async def test_a_header_that_was_emptied_is_written_again(world: World, tab: str) -> None:
+    await tick(world)
+    before = world.sheet.rows(f"'{tab}'!A1:Z")
+    world.sheet.tabs[tab][0] = []
+    await tick(world)
+    assert world.sheet.rows(f"'{tab}'!A1:Z") == before
+    world.sheet.changes.clear()
+    await tick(world)
+    assert world.sheet.changes == []
+
+
+async def test_an_idle_tick_makes_two_read_calls(world: World) -> None:
+    class Counting(FakeSheet):
+        calls = 0
+
+        def _answer(self) -> None:
+            self.calls += 1
+
+    world.sheet = sheet = Counting()
+    await world.campaign()
+    await tick(world)
+    await tick(world)
+    sheet.calls = 0
+    await tick(world)
+    assert sheet.calls == 2
 
 
 async def test_what_people_own_is_never_written(world: World) -> None:
@@ -180,6 +296,51 @@ async def test_rows_with_one_id_are_told_and_stop_nobody(world: World) -> None:
     assert [answers[f"I-000{n}"] for n in (1, 2, 3)] == ["Imported."] * 3
 
 
+async def test_an_id_that_could_be_a_formula_is_answered_once(world: World) -> None:
+    await tick(world)
+    world.sheet.tabs["Import"][1:3] = [
+        ["@b", "a@example.com", "", "", "", "fair"],
+        ["x" * 49_990, "b@example.com", "", "", "", "fair"],
+    ]
+    await tick(world)
+    assert [row[1] for row in shown(world, "Import results")] == ["Imported.", "Imported."]
+    world.sheet.changes.clear()
+    before = world.versions()
+    await tick(world)
+    assert world.sheet.changes == [] and world.versions() == before
+
+
+async def test_a_long_id_is_cut_in_an_answer(world: World) -> None:
+    answers = await paste(world, {"ID": "x" * 9000, "Email": "a@example.com"}, {"Email": "a@example.com"})
+    assert answers["I-0002"] == f"Rejected: The same address as row {'x' * 59}…."
+    answers = await paste(world, {"ID": "x" * 9000, "Email": "a@example.com"}, {"ID": "x" * 9000, "Email": "b@example.com"})
+    assert len(answers["x" * 9000]) < 200
+
+
+async def test_names_and_tags_of_every_script(world: World) -> None:
+    answers = await paste(
+        world,
+        {"Email": "a@example.com", "Name": "می\u200cخواهم", "Tags": "हिन्दी, R&D, a/b"},
+        {"Email": "b@example.com", "Tags": ", ".join(f"no/{n}" for n in range(5))},
+    )
+    assert answers["I-0001"] == "Imported. Left out as tags: a/b."
+    assert answers["I-0002"] == "Imported. Left out as tags: no/0, no/1, no/2 and 2 more."
+    found = await world.subscriber("a@example.com")
+    assert (found["name"], found["tags"]) == ("می\u200cخواهم", ["हिन्दी", "r&d"])
+
+
+async def test_the_whole_list_is_read_beside_the_event_loop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, threads = imports._first_rows, []
+
+    def watched(*given: Any) -> dict[str, str]:
+        threads.append(threading.current_thread())
+        return first(*given)
+
+    monkeypatch.setattr(imports, "_first_rows", watched)
+    await paste(world, {"Email": "a@example.com"})
+    assert len(threads) == 1 and threads[0] is not threading.main_thread()
+
+
 async def test_more_rows_than_a_tick_takes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imports, "CHUNK", 2)
     answers = await paste(world, *({"Email": f"p{n}@example.com"} for n in range(5)))
@@ -208,7 +369,9 @@ async def test_somebody_who_leaves_while_being_imported_has_left(world: World) -
     assert shown(world, "Import results")[0][1] == "Rejected: it has left, and stays off the list."
 
 
-@pytest.mark.parametrize(("tab", "header"), [("Import", "ID,Email,Name"), ("Campaigns", "ID,Name,Name,Template"), ("Import", "")])
+@pytest.mark.parametrize(
+    ("tab", "header"), [("Import", "ID,Email,Name"), ("Campaigns", "ID,Name,Name,Template"), ("Import", "Mine")]
+)
 async def test_a_bad_header_is_a_notice_and_stops_nothing_else(world: World, tab: str, header: str) -> None:
     await tick(world)
     world.sheet.put(f"{tab}!A1", [[*header.split(","), *[""] * 20]])
@@ -266,10 +429,14 @@ async def test_an_old_campaign_keeps_its_numbers_unless_somebody_spoiled_them(wo
     assert found
     old = [""] * 13 + ["7"] * 7
     later = NOW + 8 * DAY
-    assert (await result(world.store, world.paths, found, "UTC", old, later))[13:] == ["7"] * 7
-    assert (await result(world.store, world.paths, found, "UTC", old, NOW + DAY))[13:] == [0] * 7
+
+    async def seen(old: list[str], now: int) -> list[Any]:
+        return (await tabs.result(world.store, world.paths, tabs.Tally(0), found, "UTC", old, now))[13:]
+
+    assert await seen(old, later) == ["7"] * 7
+    assert await seen(old, NOW + DAY) == [0] * 7
     for spoiled in ([*old[:-1], "abc"], old[:-1]):
-        assert (await result(world.store, world.paths, found, "UTC", spoiled, later))[13:] == [0] * 7
+        assert await seen(spoiled, later) == [0] * 7
 
 
 async def test_subscribers_and_suppressions_are_masked(world: World) -> None:
@@ -313,3 +480,124 @@ async def test_a_system_mail_that_cannot_be_made_is_a_notice(world: World) -> No
     await tick(world)
     assert board(world)["Notice"].startswith("The confirm mail: There is no template “confirm”")
     assert shown(world, "Results") == []
+
+
+async def test_ids_that_cannot_be_used_are_one_notice(world: World) -> None:
+    await tick(world)
+    ids = ["Spring 2026", "C.7", "confirm", "C-0009", "x" * 41]
+    world.sheet.put("Campaigns!A2", [[id, "Mine"] for id in ids])
+    world.sheet.put("Campaigns!A8", [["free / unused"]])
+    await tick(world)
+    [notice] = [row[1] for row in shown(world, "Dashboard") if row[0] == "Notice"]
+    assert notice == (
+        "Campaigns: a row is ignored while its id cannot be used: “Spring 2026”, “C.7”, “confirm” and 1 more. "
+        "Take letters, digits and hyphens, such as C-0001."
+    )
+    world.sheet.changes.clear()
+    await tick(world)
+    assert world.sheet.changes == []
+    world.sheet.put("Campaigns!A2", [["C-0001"], ["C-0002"], ["C-0003"], ["C-0004"], ["C-0005"]])
+    await tick(world)
+    assert "Notice" not in board(world)
+
+
+async def test_a_long_name_stops_no_results(world: World) -> None:
+    await world.campaign()
+    long = {"row": {"name": "n" * 49_990}, "answer": "a" * 60_000, "answered_at": NOW}
+    await world.store.commit([Merge(world.paths.campaign("C-0001"), long)])
+    await tick(world)
+    assert shown(world, "Activity")[-1][1].startswith(f"C-0001 {'n' * 59}…: aaa")
+    assert len(shown(world, "Results")[0][2]) < 50_000
+    world.sheet.changes.clear()
+    await tick(world)
+    assert world.sheet.changes == []
+
+
+@pytest.mark.parametrize("error", [Unavailable("Google Sheets"), BadInput("The tab is protected.")])
+async def test_an_activity_that_takes_no_lines_stops_nothing_else(world: World, error: Exception) -> None:
+    class Stubborn(FakeSheet):
+        refusing = True
+
+        async def append(self, tab: str, rows: Rows) -> None:
+            if self.refusing:
+                raise error
+            await super().append(tab, rows)
+
+    world.sheet = sheet = Stubborn()
+    step = world.sync_sheet()
+    await step.handle()
+    await world.campaign()
+    await world.store.commit([Merge(world.paths.campaign("C-0001"), {"answer": "Sending to 3.", "answered_at": NOW})])
+    sheet.put("Import!A2", [["I-0001", "a@example.com", "", "", "", "fair"]])
+    await step.handle()
+    assert shown(world, "Import results")[0][1] == "Imported."
+    assert shown(world, "Results")[0][2] == "Sending to 3."
+    sheet.refusing = False
+    await step.handle()
+    await step.handle()
+    told = [row[1] for row in shown(world, "Activity")]
+    assert told == (["Import: 1 accepted, 0 rejected.", "C-0001 C-0001: Sending to 3."] if isinstance(error, Unavailable) else [])
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("n", range(4))
+async def test_what_activity_tells_survives_the_end_of_the_process(world: World, n: int, after: bool) -> None:
+    world.sheet = sheet = CutSheet(after=after, error=Died())
+    await tick(world)
+    await world.campaign()
+    await world.store.commit([Merge(world.paths.campaign("C-0001"), {"answer": "Sending to 3.", "answered_at": NOW})])
+    sheet.put("Import!A2", [["I-0001", "a@example.com", "", "", "", "fair"]])
+    sheet.at = sheet.calls + n
+    with pytest.raises(Died):
+        await tick(world)
+    await tick(world)
+    told = {row[1] for row in shown(world, "Activity")}
+    assert told == {"Import: 1 accepted, 0 rejected.", "C-0001 C-0001: Sending to 3."}
+
+
+@pytest.mark.parametrize("at", [2**63, 10**400, -(2**63), 253_402_300_800_000, -(10**15), 10**17])
+def test_a_time_beyond_the_calendar_is_not_shown(at: int) -> None:
+    for zone in ("UTC", "Asia/Tokyo", "Europe"):
+        assert tabs.moment(at, zone) == ""
+
+
+@pytest.mark.parametrize("zone", ["Europe", "America/Argentina", "", "Nowhere", "../etc", "a\0b", "UTC"])
+def test_a_zone_that_is_none_is_utc(zone: str) -> None:
+    assert tabs.moment(NOW, zone) == "2027-01-15 08:00"
+    assert tabs.moment(0, zone) == ""
+
+
+async def test_a_campaign_that_has_ended_is_counted_now_and_then(world: World) -> None:
+    asked: list[str] = []
+
+    class Watched(FaultyStore):
+        async def count(self, collection: str, *given: Any) -> int:
+            asked.append(collection)
+            return await super().count(collection, *given)
+
+        async def page(self, *given: Any, **named: Any) -> Any:
+            if given[0] == world.paths.campaigns:
+                assert named["fields"] and "mail" not in named["fields"]
+            return await super().page(*given, **named)
+
+    step = world.sync_sheet(Watched(world.store, lambda verb: ""))
+
+    async def counted(later: int) -> bool:
+        world.clock.advance(later)
+        asked.clear()
+        await step.handle()
+        return world.paths.deliveries("C-0001") in asked
+
+    await world.campaign()
+    assert [await counted(0), await counted(60_000)] == [True, True]
+    totals = dict.fromkeys(("recipients", "sent", "failed", "suppressed", "skipped", "cancelled", "unknown", "deferred"), 3)
+    ended = {"state": "completed", "totals": totals, "answer": "Done.", "answered_at": world.clock.now()}
+    await world.store.commit([Merge(world.paths.campaign("C-0001"), ended)])
+    assert [await counted(later) for later in (0, 60_000, 500_000, 60_000, 60_000)] == [True, False, False, True, False]
+    assert [await counted(later) for later in (DAY, 30 * 60_000, 31 * 60_000)] == [True, False, True]
+    await world.store.commit([Merge(world.paths.campaign("C-0001"), {"answered_at": world.clock.now()})])
+    assert [await counted(0), await counted(1000)] == [False, False]
+    world.clock.advance(1000)
+    await world.store.commit([Merge(world.paths.campaign("C-0001"), {"answered_at": world.clock.now()})])
+    assert await counted(HOUR // 60) is True
+    assert await counted(8 * DAY) is False

@@ -16,10 +16,11 @@ from shared.model.event import Event
 from shared.model.ref import MailRef
 from shared.providers.generic import sign
 
-from .fakes import NOW, FakeSecrets
+from .fakes import DAY, NOW, FakeSecrets
 from .world import KEY, OLD_KEY, World
 
 SECOND = NOW // 1000
+YEAR_2000 = 946_684_800_000
 REF = MailRef("C-0001", "ab" * 16)
 
 
@@ -145,10 +146,35 @@ async def test_a_signed_body_of_another_shape_is_bad_input(world: World, body: b
     assert world.bus.calls == 0
 
 
-@pytest.mark.parametrize("at", [True, -1, 1 << 60, 1.5])
+@pytest.mark.parametrize("at", [True, False, None, -1, 0, 1.5, 1 << 60, YEAR_2000 - 1, NOW // 1000, NOW + DAY + 1, NOW * 1000])
 async def test_a_time_that_is_none_is_bad_input(world: World, at: Any) -> None:
-    with pytest.raises(BadInput):
+    with pytest.raises(BadInput, match="time"):
         await world.webhooks().handle(request(item(world, at=at)))
+    assert world.bus.calls == 0
+
+
+@pytest.mark.parametrize("at", [YEAR_2000, NOW + DAY])
+async def test_clocks_may_differ_by_a_day(world: World, at: int) -> None:
+    await world.webhooks().handle(request(item(world, at=at)))
+    assert [event.at for event in events(world)] == [at]
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"),
+    [
+        ("\ud800550 5.1.1", "550 5.1.1"),
+        ("55\u00e90\r\n\x00\x7f", "550"),
+        (550, "550"),
+        (None, ""),
+        ("\u00e9" * 50 + "x" * 50, "x" * 40),
+    ],
+)
+async def test_of_a_code_printable_ascii_is_kept(world: World, code: Any, kept: str) -> None:
+    await world.webhooks().handle(request(item(world, event="bounced", hard=True, code=code)))
+    [message] = world.bus.take("engagement-events")
+    assert message["code"] == kept
+    await world.record().handle(message)
+    assert (await world.data(world.paths.subscriber(REF.sid)))["suppressed"] == ["hard_bounce"]
 
 
 async def test_one_bad_event_of_a_list_publishes_none(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+import email_validator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,6 +111,20 @@ def test_what_cannot_be_mailed_is_one_sentence_without_an_address(typed: str) ->
     sentence = str(refused.value)
     assert refused.value.field == "email" and sentence.endswith(".") and "\n" not in sentence and len(sentence) < 250
     assert "example.com" not in sentence and sentence.encode()
+
+
+@pytest.mark.parametrize(("length", "asked"), [(320, True), (321, False), (1_000_000, False)])
+def test_a_long_text_costs_nothing(length: int, asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def library(text: str, **_: bool) -> None:
+        seen.append(text)
+        raise email_validator.EmailSyntaxError("It is too long.")
+
+    monkeypatch.setattr(email_validator, "validate_email", library)
+    with pytest.raises(BadInput, match="too long"):
+        parse(" " + "x" * length + "\n")
+    assert bool(seen) is asked
 
 
 @given(st.text(max_size=40) | st.emails())

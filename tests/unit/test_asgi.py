@@ -57,6 +57,16 @@ async def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
     assert (answer.status, answer.text) == (200, f"{MAX_BODY}\n")
 
 
+async def test_a_step_may_set_a_lower_limit() -> None:
+    @served(lambda: 0, max_body=10)
+    async def step(request: Request) -> Response:
+        return text(str(len(request.body)))
+
+    small = Starlette(routes=[Route("/", step, methods=["POST"])])
+    assert (await call(small, "POST", "/", b"x" * 11)).status == 413
+    assert (await call(small, "POST", "/", b"x" * 10)).text == "10\n"
+
+
 @pytest.mark.parametrize(
     ("error", "status", "sentence"),
     [

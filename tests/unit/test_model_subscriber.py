@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.model import subscriber as model
 from shared.model.paths import Paths
 from shared.model.subscriber import in_segment, mailable, segments_of, strongest, suppress, tags_of
 
@@ -38,6 +39,10 @@ def test_mailable(changes: dict[str, Any], yes: bool) -> None:
         ("a, b;c ,a,,", ["a", "b", "c"]),
         ("everyone, Everyone", []),
         ("coffee lovers, são paulo, 2026-q1", ["coffee lovers", "são paulo", "2026-q1"]),
+        ("R&D, C++, C#, Node.js, .net, c., +1", ["r&d", "c++", "c#", "node.js"]),
+        ("हिन्दी, ไทย, العربيّة, می\u200cخواهم", ["हिन्दी", "ไทย", "العربيّة", "می\u200cخواهم"]),
+        ("CAFE\u0301, \u0301x", ["café"]),
+        ("x" * 40, ["x" * 40]),
         ("=1+1, -x, x-, _y, a/b, " + "x" * 41, []),
         (",".join(f"t{n}" for n in range(50)), [f"t{n}" for n in range(20)]),
     ],
@@ -56,3 +61,26 @@ def test_a_suppression_is_two_blind_writes() -> None:
     writes = suppress(Paths("t"), "s", "complaint", "mail of C-0001", 5)
     assert [write.path for write in writes] == ["tenants/t/suppressions/s", "tenants/t/subscribers/s"]
     assert all(getattr(write, "if_version", None) is None for write in writes)
+
+
+def test_tags_left_out_are_named() -> None:
+    assert model.left_out("VIP, a/b; everyone,, =1, A/B") == ["a/b", "=1"]
+    assert model.left_out(",".join(f"t{n}" for n in range(22))) == ["t20", "t21"]
+    assert model.left_out("") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("Zoë", True),
+        ("", True),
+        ("می\u200cخواهم", True),
+        ("ශ්\u200dරී", True),
+        ("a\u200bb", False),
+        ("a\u202eb", False),
+        ("a\nb", False),
+        ("\ud800", False),
+    ],
+)
+def test_names_of_every_script_can_be_shown(name: str, good: bool) -> None:
+    assert model.printable_name(name) is good

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.launch.rows import read
+from functions.launch.rows import due, read
 from shared.errors import BadInput
 from shared.model.console import ROW_FIELDS, table
 
@@ -63,3 +63,14 @@ def test_any_edit_changes_a_rows_hash_and_nothing_else_does() -> None:
 def test_a_double_id_is_a_problem_of_that_id_only() -> None:
     found = {row.id: row for row in read(lines(("C-0001", "a"), ("C-0001", "b"), ("C-0002", "c"), ("C-0002", "")))}
     assert found["C-0001"].problem.startswith("The id C-0001 stands in 2 rows.") and not found["C-0002"].problem
+
+
+def test_a_segment_is_spelled_as_its_tag() -> None:
+    [row] = read(lines(("C-0001", "", "letter", "", "CAFE\u0301")))
+    assert row.segment == "café"
+
+
+@pytest.mark.parametrize("zone", ["Europe", "America/Argentina", "Nowhere/Land", "", "../etc", "a\0b", "\ud800"])
+def test_a_zone_that_is_none_is_a_sentence(zone: str) -> None:
+    with pytest.raises(BadInput, match="time zone"):
+        due("2027-01-15 09:30", zone, 0)
