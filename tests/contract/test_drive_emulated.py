@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,9 @@ from googleapiclient.errors import HttpError
 from shared.adapters.drive import GoogleDrive
 from shared.errors import BadInput
 from tests.contract.drive_contract import DriveContract, Put
-from tests.contract.emulated import Emulated, emulated
+from tests.contract.emulated import Emulated
 
 pytestmark = pytest.mark.network
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
-    place = tmp_path_factory.mktemp("google")
-    with emulated(place / "state", place / "templates") as running:
-        yield running
-
-
-@pytest.fixture
-def twin(server: Emulated) -> Emulated:
-    server.reset()
-    return server
 
 
 @pytest.fixture

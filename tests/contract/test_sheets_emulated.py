@@ -24,19 +24,6 @@ from tests.contract.sheet_contract import SheetContract
 pytestmark = pytest.mark.network
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
-    place = tmp_path_factory.mktemp("google")
-    with emulated(place / "state", place / "templates") as running:
-        yield running
-
-
-@pytest.fixture
-def twin(server: Emulated) -> Emulated:
-    server.reset()
-    return server
-
-
 @pytest.fixture
 def sheet(twin: Emulated) -> Sheets:
     return Sheets("book", twin.url)
