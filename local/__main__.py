@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def run(
     state: Annotated[Path, typer.Option(help="The folder that holds everything the twin knows.")] = Path(".twin/run"),
-    port: Annotated[int, typer.Option(envvar="PORT")] = 8080,
+    port: Annotated[int, typer.Option(envvar="PORT", min=1, max=65535)] = 8080,
     tick: Annotated[float, typer.Option(help="Seconds between ticks.")] = 3.0,
     smtp_delay: Annotated[
         int, typer.Option(envvar="TWIN_SMTP_DELAY_MS", help="How long the mailbox takes to accept a mail.")

@@ -14,9 +14,11 @@ from shared.errors import BadInput, BadTemplate, NotFound
 from shared.links import Links
 from shared.mail.compile import compile
 from shared.mail.source import Identity, Source
+from shared.model.paths import CONFIRM, WELCOME
 from shared.ports import Drive, File, Objects
 
 SUFFIXES = (".md", ".html", ".htm", ".txt")
+CONFIRM_URL = frozenset({"confirm_url"})
 KNOWN = frozenset({"tags"})  # what a template may say of a subscriber, besides the standard names
 
 
@@ -33,6 +35,11 @@ def find(files: Sequence[File], wanted: str) -> File:
     if len(found) > 1:
         raise BadInput(f"More than one template is called “{wanted[:60]}”: give the whole name ({_names(found)}).")
     return found[0]
+
+
+def letters(files: Sequence[File]) -> list[File]:
+    """The templates a campaign may use: the confirmation and the welcome are the system's own."""
+    return [file for file in files if PurePosixPath(file.name).stem.lower() not in (CONFIRM, WELCOME)]
 
 
 def _names(files: Sequence[File]) -> str:
@@ -63,7 +70,7 @@ async def freeze(
         name=file.name, data=data, subject=subject, campaign=campaign, identity=identity, bulk=not single, tracked=not single
     )
     try:
-        await asyncio.to_thread(compile, source, links, KNOWN)
+        await asyncio.to_thread(compile, source, links, KNOWN, CONFIRM_URL if single else frozenset())
     except BadTemplate as error:
         raise BadTemplate(f"The template {file.name} cannot be sent: {error}") from None
     digest = hashlib.sha256(data).hexdigest()

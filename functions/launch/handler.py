@@ -21,7 +21,7 @@ from shared.model.tenant import Tenant
 from shared.ports import Bus, Clock, Create, Document, Drive, File, Filter, Merge, Objects, Sheet, Store
 
 from . import rows
-from .freeze import find, freeze
+from .freeze import find, freeze, letters
 from .rows import Row
 from .sweep import settle, sweep
 
@@ -155,8 +155,10 @@ class Launch:
                 return say("This campaign has ended. Use a new row to send again.")
             case "pause", "running" | "paused":
                 return say("Paused. Choose Go to resume, Cancel to stop for good.", state="paused")
-            case "pause", "draft" | "scheduled":
-                return say("It has not started. Choose Draft to take it off the schedule.")
+            case "pause", "scheduled":
+                return say("Taken off the schedule. Choose Go to schedule it again.", state="draft", active=False)
+            case "pause", "draft":
+                return say("It has not started, so there is nothing to pause.")
             case "cancel", "draft" | "scheduled":
                 return say("Cancelled before it started.", state="cancelled", active=False)
             case "cancel", "running" | "paused":
@@ -203,7 +205,7 @@ class Launch:
         """Freeze the mail, count the audience, cut it. A fault sends the campaign back to draft with its sentence."""
         now, row = self.clock.now(), campaign.data["row"]
         try:
-            mail = await self._freeze(find(files, row["template"]), campaign.id, row["subject"])
+            mail = await self._freeze(find(letters(files), row["template"]), campaign.id, row["subject"])
             segment = row["segment"]
             expected = await self.store.count(self.paths.subscribers, Filter(contains=("segments", segment)))
             if not expected:

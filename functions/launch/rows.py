@@ -48,12 +48,14 @@ def read(rows: Sequence[Sequence[str]]) -> list[Row]:
     found: dict[str, Row] = {}
     table = console.table(rows, console.CAMPAIGNS, console.ROW_FIELDS)
     filled = [row for row in table if row["ID"] and any(text for name, text in row.items() if name != "ID")]
-    ids = Counter(row["ID"] for row in filled)
+    ids = Counter(row["ID"].casefold() for row in filled)  # a lookup in Sheets does not tell c-0001 from C-0001
     for row in filled:
         id = row["ID"]
         if not usable_id(id):
             continue  # sync_sheet says so on the Dashboard
-        problem = f"The id {id} stands in {ids[id]} rows. Give each row an id of its own." if ids[id] > 1 else ""
+        problem = (
+            f"The id {id} stands in {ids[id.casefold()]} rows. Give each row an id of its own." if ids[id.casefold()] > 1 else ""
+        )
         segment = tag_form(row["Segment"]) or EVERYONE
         found[id] = Row(
             id,
@@ -77,7 +79,9 @@ def due(schedule: str, zone: str, now: int) -> int:
         year, month, day, hour, minute = map(int, shape.groups()) if shape else (0, 0, 0, 0, 0)
         local = datetime(year, month, day, hour, minute)
     except ValueError:  # another shape, or the 31st of February
-        raise BadInput(f"The schedule “{schedule[:40]}” must look like 2026-12-31 09:30, or be empty for now.") from None
+        raise BadInput(
+            f"The schedule “{schedule[:40]}” must look like 2026-12-31 09:30 and be a real date, or be empty for now."
+        ) from None
     try:
         there = local.replace(tzinfo=ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder

@@ -57,7 +57,7 @@ function paint() {
     for (let column = 1; column < line.cells.length; column++) {
       const row = index + 1, td = line.cells[column], content = text(row, column);
       if (editor?.row === row && editor.column === column) continue;
-      if (td.textContent !== content) td.textContent = content;
+      if (td.textContent !== content) td.textContent = td.title = content;
       const kind = [
         row > 1 && sheet.locked.has(`${row},${column}`) ? "computed" : "",
         /^-?[\d.,]+%?$/.test(content) ? "number" : "",
@@ -84,7 +84,7 @@ function mark() {
   cell(at.row, at.column)?.classList.add("active");
   box.setAttribute("aria-activedescendant", `c${at.row}-${at.column}`);
   where.textContent = several ? `${letters(left)}${top}:${letters(right)}${bottom}` : letters(at.column) + at.row;
-  source.textContent = typed(at.row, at.column);
+  source.textContent = fixed(at.row, at.column) ? text(at.row, at.column) : typed(at.row, at.column);
   source.title = source.textContent;
 }
 

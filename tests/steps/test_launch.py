@@ -101,7 +101,7 @@ async def test_the_frozen_mail_outlives_its_file(world: World) -> None:
 @pytest.mark.parametrize(
     ("cells", "sentence"),
     [
-        ({"Template": ""}, "Choose a template. The folder has: confirm.md, letter.md, welcome.md."),
+        ({"Template": ""}, "Choose a template. The folder has: letter.md."),
         ({"Template": "lettre"}, "There is no template “lettre” in the folder."),
         ({"Template": "broken"}, "The template broken.md cannot be sent: "),
         ({"Template": "letter", "Segment": "nobody"}, "Nobody is in the segment “nobody” yet."),
@@ -160,7 +160,7 @@ TRANSITIONS = [
     ("paused", "Pause", "paused", "Paused. Choose Go"),
     ("draft", "Draft", "draft", "Draft. Choose Go"),
     ("scheduled", "Draft", "draft", "No longer scheduled."),
-    ("scheduled", "Pause", "scheduled", "It has not started. Choose Draft"),
+    ("scheduled", "Pause", "draft", "Taken off the schedule."),
     ("scheduled", "Cancel", "cancelled", "Cancelled before it started."),
     ("running", "Draft", "running", "It has started. Choose Pause or Cancel"),
     ("running", "Pause", "paused", "Paused. Choose Go to resume"),
@@ -172,7 +172,7 @@ TRANSITIONS = [
     ("completed", "Pause", "completed", "This campaign has ended."),
     ("completed", "Cancel", "completed", "This campaign has ended."),
     ("cancelled", "Go", "cancelled", "This campaign has ended."),
-    ("draft", "Pause", "draft", "It has not started."),
+    ("draft", "Pause", "draft", "It has not started, so"),
     ("draft", "Cancel", "cancelled", "Cancelled before it started."),
     *(
         (state, "Gooo", state, "Wanted must be Draft, Go, Pause or Cancel, not “gooo”.")
@@ -528,3 +528,13 @@ async def test_an_open_batch_is_not_settled_under_its_writer(world: World) -> No
 async def test_an_outage_of_the_store_is_unavailable(world: World) -> None:
     with pytest.raises(Unavailable):
         await world.launch(FaultyStore(world.store, lambda verb: "refused")).handle()
+
+
+@pytest.mark.usefixtures("audience")
+async def test_the_systems_own_mails_are_no_campaign(world: World) -> None:
+    for template in ("confirm", "welcome.md"):
+        found = await tick(world, Template=template, Wanted="Go")
+        assert found["state"] == "draft" and found["answer"].startswith(f"There is no template “{template}”"), found["answer"]
+    world.drive.put("letter.md", "---\nsubject: x\n---\n[Yes]({{ confirm_url }})\n")
+    found = await tick(world, Template="letter", Wanted="Go", Name="with a confirmation link")
+    assert found["state"] == "draft" and "confirm_url" in found["answer"]
