@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 STEPS := subscribe unsubscribe track webhooks launch send_batch record sync_sheet
-STATE ?= .twin/run
+STATE ?= .twin/$(if $(filter emulators,$(STACK)),emulators,run)
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help demo run test pr lint format stage bench lock clean
+.PHONY: help demo run test pr lint format stage bench faults lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -18,10 +18,10 @@ $(VENV)/ready: requirements.txt
 	@$(RUN) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
-demo: $(VENV)/ready ## the product's main job, end to end, on a local twin, with an audit (RESUME=1 continues)
+demo: $(VENV)/ready ## the product's main job, end to end, on a local twin, with an audit (RESUME=1 continues; STACK=emulators)
 	@$(RUN) -m local demo
 
-run: $(VENV)/ready ## the whole product on http://127.0.0.1:8080 until Ctrl-C (PORT=, STATE=)
+run: $(VENV)/ready ## the whole product on http://127.0.0.1:8080 until Ctrl-C (PORT=, STATE=, STACK=emulators)
 	@$(RUN) -m local run --state $(STATE)
 
 test: $(VENV)/ready ## every test (STRICT=1: a skipped test is a failure)
@@ -46,6 +46,9 @@ stage: ## copy each step and shared/ into build/<step>, as it is deployed
 
 bench: $(VENV)/ready ## ratios against peers, store operations, import times; writes bench/results.json
 	@$(RUN) -m bench
+
+faults: $(VENV)/ready ## 1,000 cut replies and ten freezes on the Firestore emulator; writes .twin/faults.json
+	@$(RUN) -m tests.faults
 
 lock: $(VENV)/ready ## resolve requirements.in anew, then each step's own lock from it
 	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(UPGRADE) requirements.in -o requirements.txt

@@ -1,18 +1,27 @@
 """CPU of a sign-up, a hit and an event through the real main.py, functions-framework and Starlette included, against a bare hello
-in the same framework, called alike: the ASGI app with a scope made by hand, 16 requests under way at once, no sockets.
+in the same framework, called alike: the ASGI app with a scope made by hand, 16 requests under way at once, no sockets of ours.
 
-Steps build themselves from the environment once per process, so all of it happens on one stage.
+Steps build themselves from the environment once per process, so each stack is measured in a process of its own, each with its own
+hello. On Google that is the adapters' price (gRPC and protobuf, on sockets); the emulators are other processes.
+
+    STACK=embedded python -m bench.requests     prints {what: µs a request, for each round}
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import importlib
 import json
 import os
+import secrets
+import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +29,9 @@ from urllib.parse import urlencode
 
 from functions_framework.aio import create_asgi_app_from_module
 
+from local.emulators import Emulators
+from local.google.secret_manager import secret_manager
+from shared.adapters.firestore import Firestore
 from shared.adapters.sqlite_bus import SCHEMA
 from shared.adapters.sqlite_file import SqliteFile
 from shared.model import batch, event, tenant
@@ -32,7 +44,8 @@ from . import letter, stage
 from .report import Row, compared
 
 ROUNDS = 3
-REQUESTS = 800  # of each kind a round
+REQUESTS = {"embedded": 800, "google": 320}  # of each kind a round; the emulators take most of the time
+TOPICS = (batch.TOPIC, event.TOPIC)
 AT_ONCE = 16
 _ISSUER, _PUSHER = "https://accounts.google.com", "pusher@bench.iam.gserviceaccount.com"
 _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -79,30 +92,52 @@ class Call:
             raise AssertionError(f"{self.method} {self.path[:20]}: answered {statuses}, not {self.status}")
 
 
-def run() -> list[Row]:
+def run(google: Emulators | None) -> list[Row]:
     """Raises AssertionError when a step does not serve."""
-    with stage.folder() as state:
-        return asyncio.run(_requests(state))
+    settings = {"embedded": {"STACK": "embedded"}}
+    if google:
+        settings["google"] = {
+            "STACK": "google",
+            "GOOGLE_CLOUD_PROJECT": f"bench-{secrets.token_hex(4)}",
+            "FIRESTORE_EMULATOR_HOST": google.firestore,
+            "PUBSUB_EMULATOR_HOST": google.pubsub,
+        }
+    rows = []
+    for name, variables in settings.items():
+        found = _measured(variables)
+        hello = found.pop("hello")
+        rows += [compared(f"{what}, {name} / bare hello", "µs", spent, hello) for what, spent in found.items()]
+    return rows
 
 
-async def _requests(state: Path) -> list[Row]:
-    given = await _prepared(state)
-    kinds: dict[str, tuple[App, Callable[[int], Call]]] = {
-        "hello": (_app("bench.hello", "hello"), lambda n: Call("GET", "/", 200)),
-        "a sign-up (subscribe)": (_app("functions.subscribe.main", "subscribe"), _sign_up),
-        "a click (track)": (_app("functions.track.main", "track"), lambda n: _click(given, n)),
-        "an event (record)": (_app("functions.record.main", "record"), lambda n: _event(given, n)),
-    }
-    found: dict[str, list[float]] = {name: [] for name in kinds}
-    for number in range(ROUNDS + 1):
-        for name, (app, make) in kinds.items():
-            calls = [make(number * REQUESTS + n) for n in range(REQUESTS)]
-            spent = await _timed(app, calls)
-            if number:  # the first round builds the steps
-                found[name].append(spent)
-    given.store.close()
-    hello = found.pop("hello")
-    return [compared(f"{name} / bare hello", "µs", spent, hello) for name, spent in found.items()]
+def _measured(variables: Mapping[str, str]) -> dict[str, list[float]]:
+    """What a process of its own prints."""
+    command = [sys.executable, "-m", "bench.requests"]
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True)
+    if done.returncode:
+        raise AssertionError(done.stderr[-2000:])
+    found: dict[str, list[float]] = json.loads(done.stdout)
+    return found
+
+
+async def measure(state: Path) -> dict[str, list[float]]:
+    """µs a request, for each round, on the stack of the environment."""
+    async with AsyncExitStack() as opened:
+        given = await _prepared(state, opened)
+        kinds: dict[str, tuple[App, Callable[[int], Call]]] = {
+            "hello": (_app("bench.hello", "hello"), lambda n: Call("GET", "/", 200)),
+            "a sign-up (subscribe)": (_app("functions.subscribe.main", "subscribe"), _sign_up),
+            "a click (track)": (_app("functions.track.main", "track"), lambda n: _click(given, n)),
+            "an event (record)": (_app("functions.record.main", "record"), lambda n: _event(given, n)),
+        }
+        found: dict[str, list[float]] = {name: [] for name in kinds}
+        count = REQUESTS[os.environ["STACK"]]
+        for number in range(ROUNDS + 1):
+            for name, (app, make) in kinds.items():
+                spent = await _timed(app, [make(number * count + n) for n in range(count)])
+                if number:  # the first round builds the steps
+                    found[name].append(spent)
+    return found
 
 
 async def _timed(app: App, calls: list[Call]) -> float:
@@ -113,18 +148,9 @@ async def _timed(app: App, calls: list[Call]) -> float:
     return 1e6 * (time.process_time() - started) / len(calls)
 
 
-async def _prepared(state: Path) -> stage.Stage:
-    """The stage, its tenant, declared topics with a subscription each, and the environment Terraform would set."""
-    given = await stage.Stage.open(state)
-    await given.store.commit([Create(given.paths.tenant, tenant.document("Lumen Coffee", letter.IDENTITY, "sheet", "folder"))])
-    bus = SqliteFile.open(state / "bus.db", SCHEMA)
-    names = [(topic,) for topic in (batch.TOPIC, event.TOPIC)]
-    await bus.write(lambda connection: connection.executemany("INSERT INTO topics VALUES (?)", names) and None)
-    pairs = [(topic, topic) for (topic,) in names]
-    await bus.write(lambda connection: connection.executemany("INSERT INTO subscriptions VALUES (?, ?)", pairs) and None)
-    bus.close()
+async def _prepared(state: Path, opened: AsyncExitStack) -> stage.Stage:
+    """The stage, its tenant, topics, and the environment Terraform would set."""
     os.environ |= {
-        "STACK": "embedded",
         "STATE_DIR": str(state),
         "TENANT": stage.TENANT,
         "PUBLIC_URL": stage.BASE,
@@ -133,7 +159,35 @@ async def _prepared(state: Path) -> stage.Stage:
         "PUSH_ISSUER": _ISSUER,
         "PUSH_EMAIL": _PUSHER,
     }
+    if os.environ["STACK"] == "embedded":
+        given = await stage.Stage.open(state)
+        await _embedded_topics(state)
+    else:
+        project = os.environ["GOOGLE_CLOUD_PROJECT"]
+        given = await stage.Stage.open(state, Firestore.connect(project, emulator_host=os.environ["FIRESTORE_EMULATOR_HOST"]))
+        await asyncio.to_thread(_google_topics, os.environ["PUBSUB_EMULATOR_HOST"], project)
+        double = await opened.enter_async_context(secret_manager(given.secrets))  # here: a secret is read once
+        os.environ["SECRET_MANAGER_EMULATOR_HOST"] = double.address
+    opened.push_async_callback(given.close)
+    await given.store.commit([Create(given.paths.tenant, tenant.document("Lumen Coffee", letter.IDENTITY, "sheet", "folder"))])
     return given
+
+
+async def _embedded_topics(state: Path) -> None:
+    """With a subscription each."""
+    bus = SqliteFile.open(state / "bus.db", SCHEMA)
+    names = [(topic,) for topic in TOPICS]
+    await bus.write(lambda connection: connection.executemany("INSERT INTO topics VALUES (?)", names) and None)
+    pairs = [(topic, topic) for topic in TOPICS]
+    await bus.write(lambda connection: connection.executemany("INSERT INTO subscriptions VALUES (?, ?)", pairs) and None)
+    bus.close()
+
+
+def _google_topics(host: str, project: str) -> None:
+    for topic in TOPICS:
+        url = f"http://{host}/v1/projects/{project}/topics/{topic}"
+        headers = {"content-type": "application/json"}
+        urllib.request.urlopen(urllib.request.Request(url, b"{}", headers, method="PUT"), timeout=30).close()
 
 
 def _app(name: str, target: str) -> App:
@@ -167,3 +221,9 @@ def _event(given: stage.Stage, n: int) -> Call:
 
 def _segment(claims: Mapping[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+
+
+if __name__ == "__main__":
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), stage.folder() as folder:  # the steps' own log
+        figures = asyncio.run(measure(folder))
+    print(json.dumps(figures))

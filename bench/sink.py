@@ -93,11 +93,16 @@ class Sink:
     _in: IO[str]
     _out: IO[str]
 
-    def expect(self, mails: int) -> int:
-        """The bytes taken since the last call; raises AssertionError unless exactly `mails` came, each for somebody else."""
+    def taken(self) -> dict[str, int]:
+        """What came since the last call: mails, different recipients, bytes."""
         self._in.write("\n")
         self._in.flush()
-        found = json.loads(self._out.readline())
+        found: dict[str, int] = json.loads(self._out.readline())
+        return found
+
+    def expect(self, mails: int) -> int:
+        """The bytes taken since the last call; raises AssertionError unless exactly `mails` came, each for somebody else."""
+        found = self.taken()
         if (found["mails"], found["recipients"]) != (mails, mails):
             raise AssertionError(f"{mails} mails were sent, the sink holds {found['mails']} for {found['recipients']} recipients")
         return int(found["bytes"])

@@ -1,9 +1,10 @@
-"""What the measured steps stand on: the embedded store, objects and secrets in a folder of their own, a bus that counts instead
-of delivering, and a Sheet and a Drive folder with just what launch reads."""
+"""What the measured steps stand on: a store (embedded, or Firestore), objects and secrets in a folder of their own, a bus that
+counts instead of delivering, and a Sheet and a Drive folder with just what launch reads."""
 
 from __future__ import annotations
 
 import hashlib
+import secrets as random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,8 +15,10 @@ from typing import Any, cast
 from functions.launch.handler import Launch
 from functions.send_batch.handler import Pace, SendBatch
 from functions.send_batch.mails import Mails
+from local.emulators import Emulators
 from local.seed import STARTER, secrets
 from shared.adapters.embedded import FileClock, FileSecrets, FolderObjects
+from shared.adapters.firestore import Firestore
 from shared.adapters.sqlite_store import SqliteStore
 from shared.links import Links
 from shared.model import console
@@ -28,13 +31,14 @@ from shared.providers.smtp import SmtpSender
 from shared.tokens import Tokens
 
 from . import letter
+from .prices import Spent
 from .sink import Sink
 
 TENANT = "bench"
 CAMPAIGN = "C-0001"
 BASE = "https://mail.lumen-coffee.example"
 ADDRESS = "reader{}@example.com"
-_ROW = {"ID": CAMPAIGN, "Name": "A new roast", "Template": "news.html", "Segment": EVERYONE, "Wanted": "Go"}
+_ROW = {"Name": "A new roast", "Template": "news.html", "Segment": EVERYONE, "Wanted": "Go"}
 _PACE = Pace(lease=90_000, budget=48_000, retry=300_000, wait=30_000)
 
 
@@ -71,14 +75,18 @@ class _Folder:
         return self._files[file]
 
 
+@dataclass
 class _Campaigns:
-    """A workbook whose Campaigns tab has one row."""
+    """A workbook whose Campaigns tab wants these campaigns sent."""
+
+    ids: Sequence[str]
 
     async def workbook(self) -> Workbook:
         return Workbook("Europe/Lisbon", {console.CAMPAIGNS: 1})
 
     async def read(self, ranges: Sequence[str]) -> list[list[list[str]]]:
-        return [[list(console.ROW_FIELDS), [_ROW.get(name, "") for name in console.ROW_FIELDS]]]
+        rows = [_ROW | {"ID": id} for id in self.ids]
+        return [[list(console.ROW_FIELDS), *([row.get(name, "") for name in console.ROW_FIELDS] for row in rows)]]
 
 
 @dataclass
@@ -86,7 +94,7 @@ class Stage:
     """One tenant, ready for a campaign."""
 
     state: Path
-    store: SqliteStore
+    store: SqliteStore | Firestore
     bus: CountingBus
     links: Links
     paths: Paths
@@ -97,24 +105,37 @@ class Stage:
     tenant: Tenant
 
     @classmethod
-    async def open(cls, state: Path) -> Stage:
-        """A stage in an empty folder."""
+    async def open(cls, state: Path, store: SqliteStore | Firestore | None = None) -> Stage:
+        """A stage in an empty folder, on the embedded store unless another is given."""
         kept = secrets(state)
-        links = Links(BASE, await Tokens.load(kept))
-        store, paths = SqliteStore.open(state / "store.db"), Paths(TENANT)
+        store, paths = store or SqliteStore.open(state / "store.db"), Paths(TENANT)
         clock, objects = FileClock(state / "clock"), FolderObjects(state / "objects")
+        links = Links(BASE, await Tokens.load(kept, clock))
         tenant = Tenant("Lumen Coffee", letter.IDENTITY, "sheet", "folder")
-        return cls(state, store, CountingBus(), links, paths, (await kept.get("pepper"))[0], kept, clock, objects, tenant)
+        return cls(state, store, CountingBus(), links, paths, (await kept.get("pepper"))[0].value, kept, clock, objects, tenant)
 
-    def launch(self) -> Launch:
+    def launch(self, campaigns: Sequence[str] = (CAMPAIGN,)) -> Launch:
         """The real step on a Sheet and a folder of ours; of those ports it reads three verbs."""
-        sheet, drive = cast(Sheet, _Campaigns()), cast(Drive, _Folder())
+        sheet, drive = cast(Sheet, _Campaigns(campaigns)), cast(Drive, _Folder())
         return Launch(self.store, self.bus, self.clock, self.objects, sheet, drive, self.links, self.paths, self.tenant)
 
     def send_batch(self, sender: SmtpSender) -> SendBatch:
         """The real step, as its main.py builds it, in a process that has compiled nothing yet."""
         mails = Mails(self.objects, self.links)
         return SendBatch(self.store, self.bus, self.clock, self.links, self.paths, sender, mails, _PACE)
+
+    @property
+    def spent(self) -> Spent:
+        """Since the stage was opened."""
+        done = self.store.operations
+        return Spent(done.reads, done.writes, done.deletes, self.bus.published)
+
+    async def close(self) -> None:
+        """Close the store."""
+        if isinstance(self.store, SqliteStore):
+            self.store.close()
+        else:
+            await self.store.close()
 
     def sid(self, address: str) -> str:
         return sid_of(self.pepper, TENANT, address)
@@ -141,6 +162,17 @@ def _subscriber(n: int) -> dict[str, Any]:
         "language": "en",
         "segments": [EVERYONE, tag],
     }
+
+
+def firestore(google: Emulators) -> Firestore:
+    """An empty Firestore: a project of its own on the emulator. Belongs to the running event loop."""
+    return Firestore.connect(f"bench-{random.token_hex(4)}", emulator_host=google.firestore)
+
+
+def same(what: str, sqlite: Spent, firestore: Spent) -> None:
+    """Raises AssertionError when the two stores did not do the same work: that they do is the point of one port."""
+    if sqlite != firestore:
+        raise AssertionError(f"{what}: {sqlite} on sqlite, {firestore} on firestore")
 
 
 @contextmanager

@@ -8,11 +8,15 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+Chosen = Annotated[
+    Literal["embedded", "emulators"], typer.Option(envvar="STACK", help="What the twin stands on; see local/stacks.py.")
+]
+KEPT = {"embedded": "nothing is lost", "emulators": "the emulators keep nothing, the next start is from scratch"}
 
 
 @app.command()
@@ -24,23 +28,30 @@ def run(
         int, typer.Option(envvar="TWIN_SMTP_DELAY_MS", help="How long the mailbox takes to accept a mail.")
     ] = 0,
     until_eof: Annotated[bool, typer.Option(help="End when standard input closes.")] = False,
+    stack: Chosen = "embedded",
 ) -> None:
     """Serve the whole product on http://127.0.0.1:PORT until Ctrl-C."""
-    from local.server import Busy, Twin
+    from rich.console import Console
+
+    from local import stacks
+    from local.processes import Broken
+    from local.server import STEPS, Busy, Twin
 
     console = os.fdopen(os.dup(1), "w", buffering=1)
     try:
-        twin = Twin(state, port, tick, smtp_delay)
-    except Busy as busy:
-        print(busy, file=sys.stderr)
+        stacks.prepare(stack, STEPS, Console(file=console, highlight=False))
+        twin = Twin(state, port, tick, smtp_delay, stack)
+    except (Broken, Busy) as error:
+        print(error, file=sys.stderr)
         raise typer.Exit(1) from None
+    errors = os.fdopen(os.dup(2), "w", buffering=1)
     log = (state / "twin.log").open("ab", buffering=0)
     os.dup2(log.fileno(), 1)  # the steps log to standard output, as on Cloud Run
     os.dup2(log.fileno(), 2)
 
     def ready() -> None:
         print(f"Subscriber Pipeline, local twin: {twin.url}", file=console)
-        print(f"State and log: {state}. Ctrl-C ends it; nothing is lost.", file=console)
+        print(f"State and log: {state}. Ctrl-C ends it; {KEPT[stack]}.", file=console)
 
     async def main() -> None:
         if until_eof:
@@ -48,7 +59,11 @@ def run(
             threading.Thread(target=_at_eof, args=(lambda: loop.call_soon_threadsafe(twin.stop),), daemon=True).start()
         await twin.run(ready)
 
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except Broken as error:
+        print(error, file=errors)
+        raise typer.Exit(1) from None
 
 
 def _at_eof(act: Callable[[], object]) -> None:
@@ -63,11 +78,12 @@ def demo(
     state: Annotated[Path, typer.Option(help="The demo's own folder; made anew unless RESUME=1.")] = Path(".twin/demo"),
     resume: Annotated[bool, typer.Option(envvar="RESUME", help="Continue where an interrupted demo stopped.")] = False,
     smtp_delay: Annotated[int, typer.Option(envvar="TWIN_SMTP_DELAY_MS")] = 0,
+    stack: Chosen = "embedded",
 ) -> None:
     """Run the product's main job end to end, and audit it from the raw stores."""
     from local.demo import main
 
-    raise typer.Exit(asyncio.run(main(state, resume, smtp_delay)))
+    raise typer.Exit(asyncio.run(main(state, resume, smtp_delay, stack)))
 
 
 if __name__ == "__main__":

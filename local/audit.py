@@ -1,4 +1,4 @@
-"""The demo's audit: reads the raw stores (store.db, bus.db, mailbox.db) and checks the invariants of sending, one by one.
+"""The demo's audit: reads the raw stores (documents, bus.db, mailbox.db) and checks the invariants of sending, one by one.
 
 recipients = sids in windows = the sum of end states;  nobody twice in a campaign
 sent       = what the mailbox holds, one to one; what it holds beyond that is among the unknown
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from local import seed
-from shared.adapters.sqlite_store import SqliteStore
+from shared.adapters.embedded import FileClock
 from shared.links import Links
 from shared.model import batch
 from shared.model.campaign import headlines
 from shared.model.paths import CONFIRM, WELCOME, Paths
-from shared.ports import Document
+from shared.ports import Document, Store
 from shared.tokens import Tokens
 
 
@@ -52,22 +52,18 @@ class Mailed:
     source: bytes
 
 
-async def audit(state: Path, campaigns: Iterable[str], left: set[str], edit: str) -> Findings:
+async def audit(store: Store, state: Path, stack: str, campaigns: Iterable[str], left: set[str], edit: str) -> Findings:
     """`left`: sids of those who unsubscribed; `edit`: the text that was put into the template before the last of `campaigns`."""
-    found = Findings()
-    store, paths = SqliteStore.open(state / "store.db"), Paths("local")
+    found, paths = Findings(), Paths("local")
     mails = await _mails(state)
     names = list(campaigns)
-    try:
-        states: Counter[str] = Counter()
-        sent_sids: dict[str, set[str]] = {}
-        for name in names:
-            ledger = await _campaign(store, paths, name, mails, found)
-            states.update(ledger["end_states"])
-            sent_sids[name] = {mail.sid for mail in mails if mail.campaign == name}
-        singles = {name: await _singles(store, paths, name) for name in (CONFIRM, WELCOME)}
-    finally:
-        store.close()
+    states: Counter[str] = Counter()
+    sent_sids: dict[str, set[str]] = {}
+    for name in names:
+        ledger = await _campaign(store, paths, name, mails, found)
+        states.update(ledger["end_states"])
+        sent_sids[name] = {mail.sid for mail in mails if mail.campaign == name}
+    singles = {name: await _singles(store, paths, name) for name in (CONFIRM, WELCOME)}
     held = Counter((mail.campaign, mail.delivery) for mail in mails)
     duplicates = sum(count - 1 for count in held.values())
     confirmations, welcomes = singles[CONFIRM]["sent"], singles[WELCOME]["sent"]
@@ -93,7 +89,7 @@ async def audit(state: Path, campaigns: Iterable[str], left: set[str], edit: str
     found.check("no dead letters", dead == 0, str(dead))
     found.check("no message on the bus holds an address", leaks == 0, f"{leaks} do")
     found.totals = {
-        "stack": "embedded",
+        "stack": stack,
         "recipients": recipients,
         "end_states": {name: states[name] for name in batch.END_STATES},
         "mailbox_messages": len(mails),
@@ -109,7 +105,7 @@ async def audit(state: Path, campaigns: Iterable[str], left: set[str], edit: str
     return found
 
 
-async def _campaign(store: SqliteStore, paths: Paths, name: str, mails: list[Mailed], found: Findings) -> dict[str, Any]:
+async def _campaign(store: Store, paths: Paths, name: str, mails: list[Mailed], found: Findings) -> dict[str, Any]:
     """Check one campaign's ledger against the mailbox; its row for demo.json."""
     plan = await store.get(paths.campaign(name))
     batches = await _all(store, paths.batches(name))
@@ -148,14 +144,14 @@ async def _campaign(store: SqliteStore, paths: Paths, name: str, mails: list[Mai
     return row
 
 
-async def _singles(store: SqliteStore, paths: Paths, name: str) -> Counter[str]:
+async def _singles(store: Store, paths: Paths, name: str) -> Counter[str]:
     total: Counter[str] = Counter()
     for one in await _all(store, paths.batches(name)):
         total.update(batch.tally(one.data["states"]))
     return total
 
 
-async def _all(store: SqliteStore, collection: str) -> list[Document]:
+async def _all(store: Store, collection: str) -> list[Document]:
     found: list[Document] = []
     while page := await store.page(collection, after=found[-1].id if found else ""):
         found += page
@@ -163,7 +159,7 @@ async def _all(store: SqliteStore, collection: str) -> list[Document]:
 
 
 async def _mails(state: Path) -> list[Mailed]:
-    links = Links("", await Tokens.load(seed.secrets(state)))
+    links = Links("", await Tokens.load(seed.secrets(state), FileClock(state / "clock")))
     with closing(sqlite3.connect(f"file:{state / 'mailbox.db'}?mode=ro", uri=True)) as db:
         rows = db.execute("SELECT message_id, source FROM mail").fetchall()
     found = []

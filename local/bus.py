@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from shared.adapters.sqlite_bus import SCHEMA
-from shared.adapters.sqlite_file import SqliteFile, Work
+from shared.adapters.sqlite_bus import open_file
+from shared.adapters.sqlite_file import Work
 from shared.errors import Unavailable
 
 _ACKS = frozenset({102, 200, 201, 202, 204})  # https://cloud.google.com/pubsub/docs/push#receive_push
@@ -62,6 +62,7 @@ class Delivered:
     published: int
     at: int
     attempts: int
+    attributes: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class DeadLetter:
     attempts: int
     status: int
     reason: str
+    attributes: dict[str, str]
 
 
 class _Delivery(NamedTuple):
@@ -88,6 +90,7 @@ class _Delivery(NamedTuple):
     published: int
     attempts: int
     failures: int
+    attributes: str
 
 
 class _Failure(NamedTuple):
@@ -111,7 +114,7 @@ class LocalBus:
         topics: Sequence[str] = (),
         concurrency: int = 8,
     ) -> None:
-        self._file = SqliteFile.open(path, SCHEMA)
+        self._file = open_file(path)
         self._subscriptions = {subscription.name: subscription for subscription in subscriptions}
         self._topics = {*topics, *(subscription.topic for subscription in subscriptions)}
         self._sign = sign
@@ -160,20 +163,21 @@ class LocalBus:
     async def recent(self, limit: int = 100) -> list[Delivered]:
         """What was delivered last, newest first; about the last 500 are kept."""
         rows = await self._rows("SELECT * FROM delivered ORDER BY seq DESC LIMIT ?", limit)
-        return [Delivered(**row | {"data": json.loads(row["data"])}) for row in rows]
+        return [Delivered(**_read(row)) for row in rows]
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """What was given up, newest first."""
         rows = await self._rows("SELECT * FROM dead_letters ORDER BY at DESC, id DESC LIMIT ?", limit)
-        return [DeadLetter(**row | {"data": json.loads(row["data"])}) for row in rows]
+        return [DeadLetter(**_read(row)) for row in rows]
 
     async def replay(self, id: int | None = None) -> int:
         """Deliver one dead letter again, or all of them, with all attempts ahead; how many there were."""
 
         def work(connection: sqlite3.Connection) -> int:
             connection.execute(
-                "INSERT INTO deliveries (id, subscription, topic, message, data, published, due)"
-                " SELECT id, subscription, topic, message, data, published, ? FROM dead_letters WHERE id = coalesce(?, id)",
+                "INSERT INTO deliveries (id, subscription, topic, message, data, published, due, attributes)"
+                " SELECT id, subscription, topic, message, data, published, ?, attributes FROM dead_letters"
+                " WHERE id = coalesce(?, id)",
                 (_now(), id),
             )
             return connection.execute("DELETE FROM dead_letters WHERE id = coalesce(?, id)", (id,)).rowcount
@@ -237,7 +241,7 @@ class LocalBus:
                 rows = connection.execute(
                     "UPDATE deliveries SET due = NULL, attempts = attempts + 1 WHERE id IN"
                     " (SELECT id FROM deliveries WHERE subscription = ? AND due <= ? ORDER BY due LIMIT ?)"
-                    " RETURNING id, subscription, message, data, published, attempts, failures",
+                    " RETURNING id, subscription, message, data, published, attempts, failures, attributes",
                     (name, now, room[name]),
                 )
                 found += map(_Delivery._make, rows.fetchall())
@@ -284,10 +288,15 @@ class LocalBus:
                 await asyncio.sleep(_POLL)
 
 
+def _read(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a table of messages as its dataclass takes it."""
+    return row | {"data": json.loads(row["data"]), "attributes": json.loads(row["attributes"])}
+
+
 def _ack(connection: sqlite3.Connection, delivery: _Delivery) -> None:
     cursor = connection.execute(
-        "INSERT INTO delivered (subscription, topic, message, data, published, at, attempts)"
-        " SELECT subscription, topic, message, data, published, ?, attempts FROM deliveries WHERE id = ?",
+        "INSERT INTO delivered (subscription, topic, message, data, published, at, attempts, attributes)"
+        " SELECT subscription, topic, message, data, published, ?, attempts, attributes FROM deliveries WHERE id = ?",
         (_now(), delivery.id),
     )
     connection.execute("DELETE FROM deliveries WHERE id = ?", (delivery.id,))
@@ -303,7 +312,7 @@ def _nack(connection: sqlite3.Connection, subscription: Subscription, delivery: 
         )
         return
     connection.execute(
-        "INSERT INTO dead_letters SELECT id, subscription, topic, message, data, published, ?, attempts, ?, ?"
+        "INSERT INTO dead_letters SELECT id, subscription, topic, message, data, published, ?, attempts, ?, ?, attributes"
         " FROM deliveries WHERE id = ?",
         (_now(), *failure, delivery.id),
     )
@@ -324,7 +333,7 @@ def _envelope(delivery: _Delivery) -> dict[str, Any]:
             "data": base64.b64encode(delivery.data.encode()).decode("ascii"),
             "messageId": delivery.message,
             "publishTime": published.replace("+00:00", "Z"),
-            "attributes": {},
+            "attributes": json.loads(delivery.attributes),
         },
         "subscription": f"projects/local/subscriptions/{delivery.subscription}",
         "deliveryAttempt": delivery.attempts,

@@ -6,6 +6,7 @@ Every step can be done again, so RESUME=1 continues after a crash of either proc
 from __future__ import annotations
 
 import asyncio
+import base64
 import csv
 import json
 import os
@@ -15,21 +16,28 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from local import audit, seed
-from shared.adapters.sqlite_store import SqliteStore
+from local import audit, report, seed, stacks
+from local.issuer import LocalIssuer
+from local.processes import Broken
+from local.server import ISSUER, PUSHER, STEPS
+from shared import config
+from shared.errors import Unavailable
 from shared.model import campaign as campaigns
 from shared.model import console as tabs
 from shared.model.address import canonical_v1, sid_of
+from shared.model.event import Event
 from shared.model.paths import Paths
+from shared.model.ref import MailRef
+from shared.stack.store import open_store
 
 CONTACTS = Path(__file__).parent / "demo_contacts.csv"
 VISITOR = "mira@example.org"
@@ -45,16 +53,19 @@ class Stuck(Exception):
 
 
 class Demo:
-    """One drive. `state` is the demo's folder; `url` the twin's address."""
+    """One drive. `state` is the demo's folder; `url` the address of the twin, which answers by now."""
 
     def __init__(
         self, state: Path, url: str, session: aiohttp.ClientSession, out: Console, twin: subprocess.Popen[bytes]
     ) -> None:
         self.state, self.url, self.session, self.out, self.twin = state, url, session, out, twin
-        self.store = SqliteStore.open(state / "store.db")
+        told = json.loads((state / "twin.json").read_text())
+        self.store = open_store(config.load(config.Base, told["settings"]))
+        self.endpoints: dict[str, str] = told["endpoints"]
         self.paths = Paths("local")
         self.contacts = list(csv.DictReader(CONTACTS.open(encoding="utf-8", newline="")))
         self.forged: dict[str, int] = {}
+        self.trespasses: tuple[list[int], bool] = ([], False)  # answers, whether something changed
 
     # --- calls
 
@@ -83,22 +94,7 @@ class Demo:
             raise Stuck(f"the Sheet refused an edit: {body.decode()}")
 
     async def until(self, what: str, done: Callable[[], Awaitable[tuple[int, int]]]) -> None:
-        """Show a bar until `done` returns (n, n); progress of any size renews the patience."""
-        columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self.out) as bar:
-            task, best, since = bar.add_task(what, total=None), -1, time.monotonic()
-            while True:
-                have, want = await done()
-                bar.update(task, completed=have, total=want or None)
-                if want and have >= want:
-                    return
-                if self.twin.poll() is not None:
-                    raise Stuck("the twin is gone")
-                if have > best:
-                    best, since = have, time.monotonic()
-                if time.monotonic() - since > PATIENCE:
-                    raise Stuck(f"{what}: {have} of {want} after {PATIENCE:.0f} s without progress")
-                await asyncio.sleep(0.25)
+        await _until(self.out, self.twin, what, done)
 
     # --- the story
 
@@ -194,6 +190,21 @@ class Demo:
             f"{self.url}/send_batch", json=envelope, headers={"authorization": "Bearer forged"}
         )
 
+    async def trespass(self) -> None:
+        """A complaint in a reader's name, pushed straight to `record`: without a token, and with one of another issuer's key."""
+        mail = MailRef(FIRST, self.sid(_recipient(self.ours(FIRST)[-1])))
+        event = json.dumps(Event("complained", mail.text, 1).to_message())
+        envelope = {"message": {"data": base64.b64encode(event.encode()).decode(), "messageId": "1"}, "subscription": "record"}
+        with TemporaryDirectory() as folder:
+            forged = LocalIssuer(Path(folder), ISSUER).sign(self.url, PUSHER)
+        answers = [
+            (await self.post(self.endpoints["record"], json=envelope, headers=headers))[0]
+            for headers in ({}, {"authorization": f"Bearer {forged}"})
+        ]
+        delivery = await self.store.get(self.paths.delivery(FIRST, mail.delivery))
+        suppressed = await self.store.get(self.paths.suppression(mail.sid))
+        self.trespasses = answers, suppressed is not None or bool(delivery and "complained" in delivery.data["labels"])
+
     def leavers(self) -> list[bytes]:
         return self.ours(FIRST)[5:10]
 
@@ -214,12 +225,14 @@ class Demo:
             file.write_text(f"{text}\nMeet us at {EDIT}, row 7.\n", encoding="utf-8")
 
     async def quiet(self) -> None:
-        """Wait until the bus has nothing under way and the Sheet shows the last of it."""
+        """Wait until the bus has had nothing under way for a second, and the Sheet shows the last of it."""
+        calm = 0
 
         async def empty() -> tuple[int, int]:
+            nonlocal calm
             _, body = await self.get(f"{self.url}/status.json")
-            pending = sum(json.loads(body)["pending"].values())
-            return int(pending == 0), 1
+            calm = 0 if sum(json.loads(body)["pending"].values()) else calm + 1
+            return int(calm > 4), 1
 
         await self.until("All events are recorded", empty)
         await self.post(f"{self.url}/tick")
@@ -228,7 +241,7 @@ class Demo:
 
     def sid(self, address: str) -> str:
         secret = json.loads((self.state / "secrets" / "pepper.json").read_text())
-        return sid_of(bytes.fromhex(secret[0]), "local", canonical_v1(address))
+        return sid_of(bytes.fromhex(secret[0]["value"]), "local", canonical_v1(address))
 
     def ours(self, campaign: str) -> list[bytes]:
         """The sources of a campaign's mails in the mailbox, in the order of their recipients."""
@@ -251,91 +264,66 @@ def _recipient(source: bytes) -> str:
     return found[1].decode()
 
 
-async def main(state: Path, resume: bool, smtp_delay: int) -> int:
+async def main(state: Path, resume: bool, smtp_delay: int, stack: stacks.Name) -> int:
     """Run the demo; the exit status. 0 only when every check of the audit holds."""
     out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     started = time.monotonic()
+    if resume and stack == "emulators":
+        out.print("The emulators keep nothing, so there is nothing to continue: make demo STACK=emulators starts anew.")
+        return 1
+    try:
+        stacks.prepare(stack, STEPS, out)
+    except Broken as error:
+        out.print(str(error), markup=False, soft_wrap=True)
+        return 1
     if not resume:
         shutil.rmtree(state, ignore_errors=True)
     else:
         out.print(f"Continuing in {state}.")
     port = _port(state)
-    twin = _start(state, port, smtp_delay)
+    twin = _start(state, port, smtp_delay, stack)
     try:
-        found = await _drive(state, f"http://127.0.0.1:{port}", out, twin)
-    except (Stuck, aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+        findings, found = await _drive(state, f"http://127.0.0.1:{port}", out, twin, stack)
+    except (Stuck, Unavailable, aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         gone = twin.poll() is not None
         what = f"The twin stopped (exit {twin.returncode})" if gone else str(error) or type(error).__name__
-        out.print(f"[red]Stopped:[/] {what}. The twin's log is {state / 'twin.log'}; RESUME=1 make demo continues.")
+        logs = f"The twin's log is {state / 'twin.log'}" + ("; each step's is beside it." if stack == "emulators" else "")
+        hint = "; RESUME=1 make demo continues." if stack == "embedded" else ""
+        out.print(f"[red]Stopped:[/] {what}. {logs}{hint}")
         return 1
     finally:
         _end(twin)
-    findings = await audit.audit(state, (FIRST, SECOND), found["left"], EDIT)
-    _finish(findings, found, started)
+    report.finish(findings, found, started)
     audit.write(findings, state.parent / "demo.json")
-    _report(findings, found, out, state)
+    around = f"Look around in it: make run STATE={state} PORT={port}"
+    if stack == "emulators":
+        around = "The emulators have ended, and kept nothing."
+    report.show(findings, found, out, f"Figures: {state.parent / 'demo.json'}. {around}")
     return 1 if findings.faults else 0
 
 
-async def _drive(state: Path, url: str, out: Console, twin: subprocess.Popen[bytes]) -> dict[str, Any]:
+async def _drive(
+    state: Path, url: str, out: Console, twin: subprocess.Popen[bytes], stack: stacks.Name
+) -> tuple[audit.Findings, dict[str, Any]]:
+    """The story, and the audit while the twin is still there: emulators forget everything when they end."""
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        await _answers(session, url)
+        await _until(out, twin, "The twin answers", lambda: _answers(session, url))
         demo = Demo(state, url, session, out, twin)
-        try:
-            await demo.import_contacts()
-            await demo.sign_up()
-            await demo.campaign(FIRST, Name="First harvest", Template="newsletter")
-            await demo.readers()
-            left = await demo.leave()
-            demo.edit_template()
-            await demo.campaign(SECOND, Name="Second harvest", Template="newsletter", Segment="everyone")
-            await demo.quiet()
-            answers = await demo.answers()
-            shown = {tab: await demo.cells(tab) for tab in (tabs.CAMPAIGNS, tabs.DASHBOARD)}
-        finally:
-            demo.store.close()
-    return {"left": left, "answers": answers, "tabs": shown, "forged": demo.forged, "contacts": demo.contacts}
-
-
-def _finish(findings: audit.Findings, found: dict[str, Any], started: float) -> None:
-    """Add what only the drive knows: the import's answers against the file's own expectations, the forgeries, the time."""
-    answers: dict[str, str] = found["answers"]
-    good = {id for id, answer in answers.items() if answer.startswith(("Imported", "Updated"))}
-    wanted = {f"I-{n:04d}" for n, contact in enumerate(found["contacts"], 1) if contact["Expect"] == "imported"}
-    findings.totals |= {"imported": len(good), "rejected": len(answers) - len(good)}
-    findings.totals["seconds"] = round(time.monotonic() - started, 1)
-    findings.check(
-        "each imported row has the answer that the file expects",
-        good == wanted,
-        f"{len(good)} in, {len(answers) - len(good)} out",
-    )
-    forged = found["forged"]
-    findings.check("a forged click is refused", forged.get("click") == 404, str(forged.get("click")))
-    findings.check("a forged push is refused", forged.get("push") in (401, 403), str(forged.get("push")))
-    findings.check("five left", findings.totals["unsubscribed"] == 5, str(findings.totals["unsubscribed"]))
-
-
-def _report(findings: audit.Findings, found: dict[str, Any], out: Console, state: Path) -> None:
-    for tab, rows in found["tabs"].items():
-        filled = [row for row in rows[1:] if len(row) > 1 and any(row[1:])]
-        out.print(_table(tab, rows[0], filled))
-    out.print("[bold]Audit, from the raw stores[/]")
-    for line in findings.checks:
-        out.print(f"  [{'green' if line.startswith('ok') else 'red'}]{line}[/]", soft_wrap=True)
-    out.print(
-        f"Figures: {state.parent / 'demo.json'}. Look around in it: make run STATE={state} PORT={_port(state)}", soft_wrap=True
-    )
-
-
-def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    used = [at for at, _ in enumerate(header) if any(len(row) > at and row[at] for row in rows)]
-    for at in used:
-        table.add_column(header[at], overflow="fold")
-    for row in rows:
-        table.add_row(*[row[at] if at < len(row) else "" for at in used])
-    return table
+        await demo.import_contacts()
+        await demo.sign_up()
+        await demo.campaign(FIRST, Name="First harvest", Template="newsletter")
+        await demo.readers()
+        await demo.trespass()
+        left = await demo.leave()
+        demo.edit_template()
+        await demo.campaign(SECOND, Name="Second harvest", Template="newsletter", Segment="everyone")
+        await demo.quiet()
+        answers = await demo.answers()
+        shown = {tab: await demo.cells(tab) for tab in (tabs.CAMPAIGNS, tabs.DASHBOARD)}
+        findings = await audit.audit(demo.store, state, stack, (FIRST, SECOND), left, EDIT)
+    found = {"answers": answers, "tabs": shown, "contacts": demo.contacts, "forged": demo.forged, "trespasses": demo.trespasses}
+    return findings, found
 
 
 # --- the twin as a process
@@ -354,9 +342,9 @@ def _port(state: Path) -> int:
     return port
 
 
-def _start(state: Path, port: int, smtp_delay: int) -> subprocess.Popen[bytes]:
+def _start(state: Path, port: int, smtp_delay: int, stack: stacks.Name) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "local", "run", "--state", str(state), "--port", str(port), "--tick", "1", "--until-eof"]
-    environ = {**os.environ, "TWIN_SMTP_DELAY_MS": str(smtp_delay)}
+    environ = {**os.environ, "TWIN_SMTP_DELAY_MS": str(smtp_delay), "STACK": stack}
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environ)
 
 
@@ -370,16 +358,29 @@ def _end(twin: subprocess.Popen[bytes]) -> None:
         twin.wait()
 
 
-async def _answers(session: aiohttp.ClientSession, url: str) -> None:
-    """Wait until every dependency of the sign-up page is there."""
-    until = time.monotonic() + 60
-    while True:
-        try:
-            async with session.get(f"{url}/subscribe/health") as answer:
-                if answer.status == 200:
-                    return
-        except aiohttp.ClientError:
-            pass
-        if time.monotonic() > until:
-            raise Stuck("the twin does not answer")
-        await asyncio.sleep(0.2)
+async def _answers(session: aiohttp.ClientSession, url: str) -> tuple[int, int]:
+    """Whether every dependency of the sign-up page is there: a matter of seconds, with emulators of half a minute."""
+    try:
+        async with session.get(f"{url}/subscribe/health") as answer:
+            return int(answer.status == 200), 1
+    except aiohttp.ClientError:
+        return 0, 1
+
+
+async def _until(out: Console, twin: subprocess.Popen[bytes], what: str, done: Callable[[], Awaitable[tuple[int, int]]]) -> None:
+    """Show a bar until `done` returns (n, n); progress of any size renews the patience. Raises Stuck."""
+    columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=out) as bar:
+        task, best, since = bar.add_task(what, total=None), -1, time.monotonic()
+        while True:
+            have, want = await done()
+            bar.update(task, completed=have, total=want or None)
+            if want and have >= want:
+                return
+            if twin.poll() is not None:
+                raise Stuck("the twin is gone")
+            if have > best:
+                best, since = have, time.monotonic()
+            if time.monotonic() - since > PATIENCE:
+                raise Stuck(f"{what}: {have} of {want} after {PATIENCE:.0f} s without progress")
+            await asyncio.sleep(0.25)

@@ -14,11 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from local.bus import LocalBus
 from local.google.rest import same_origin
 from local.mailbox import Mailbox
+from local.stacks import Bus
 from local.web import SECTIONS, page
 from shared.adapters.embedded import FileClock
+from shared.ports import Clock
 
 HOUR = 3_600_000  # ms
 
@@ -29,8 +30,8 @@ class Desk:
 
     url: str
     folder: Path
-    bus: LocalBus
-    clock: FileClock
+    bus: Bus
+    clock: Clock  # only a FileClock can be moved
     mailbox: Mailbox
     tick: Callable[[], Awaitable[None]]
 
@@ -47,7 +48,8 @@ def desk_routes(desk: Desk) -> list[Route]:
             pending=sum((await desk.bus.pending()).values()),
             dead=len(await desk.bus.dead_letters()),
             now=_moment(desk.clock.now()),
-            ahead=desk.clock.offset() // HOUR,
+            movable=isinstance(desk.clock, FileClock),
+            ahead=desk.clock.offset() // HOUR if isinstance(desk.clock, FileClock) else 0,
         )
 
     async def events(request: Request) -> Response:
@@ -76,7 +78,7 @@ def desk_routes(desk: Desk) -> list[Route]:
 
     async def clock(request: Request) -> Response:
         hours = (await _form(request)).get("hours", "")
-        if hours.isascii() and hours.isdigit() and int(hours) <= 24 * 90:
+        if isinstance(desk.clock, FileClock) and hours.isascii() and hours.isdigit() and int(hours) <= 24 * 90:
             desk.clock.advance(int(hours) * HOUR)
         return RedirectResponse("/", 303)
 

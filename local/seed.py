@@ -7,13 +7,13 @@ from pathlib import Path
 
 from local.google import Google
 from shared import config
-from shared.adapters import store as open_store
 from shared.adapters.embedded import FileSecrets
 from shared.errors import Conflict
 from shared.mail.source import Identity
 from shared.model import tenant
 from shared.model.paths import Paths
 from shared.ports import Create
+from shared.stack.store import open_store
 
 SHEET = "ops-sheet"
 FOLDER = "templates"

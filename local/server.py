@@ -1,7 +1,7 @@
-"""The local twin: every step mounted in one process, with the bus, the Sheet, the folder and the mailbox around them.
+"""The local twin: every step, with the bus, the Sheet, the folder and the mailbox around them, behind one address.
 
-Steps are reached over real HTTP, with real tokens, exactly as Pub/Sub, Scheduler and readers reach them on Google. All state is in one
-folder and survives kill -9.
+Steps are reached over real HTTP, with real tokens, exactly as Pub/Sub, Scheduler and readers reach them on Google. `local.stacks` says
+where they run and what they stand on. All state is in one folder; on the embedded stack it survives kill -9.
 """
 
 from __future__ import annotations
@@ -9,30 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import importlib
+import json
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import aiohttp
 import uvicorn
-from functions_framework.aio import create_asgi_app_from_module
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from local import seed
-from local.bus import LocalBus, Subscription
+from local import seed, stacks
 from local.google import google_app
 from local.issuer import LocalIssuer
 from local.mailbox import Mailbox
 from local.mailbox_pages import mailbox_routes
 from local.pages import Desk, desk_routes
 from shared import config
-from shared.adapters.embedded import FileClock
 from shared.model import batch, console, event
 
 STEPS = ("subscribe", "unsubscribe", "track", "webhooks", "launch", "send_batch", "record", "sync_sheet")
@@ -52,7 +50,7 @@ HERE = Path(__file__).parent
 
 
 class Busy(Exception):
-    """The port or the state folder is in use; the message is the sentence to print."""
+    """The port or the state folder cannot be used; the message is the sentence to print."""
 
 
 class _Server(uvicorn.Server):
@@ -64,9 +62,12 @@ class _Server(uvicorn.Server):
 
 
 class Twin:
-    """`state` is the twin's folder, `tick` the seconds between ticks, `smtp_delay` milliseconds the mailbox takes to accept a mail."""
+    """`state` is the twin's folder, `tick` the seconds between ticks, `smtp_delay` milliseconds the mailbox takes to accept a mail.
 
-    def __init__(self, state: Path, port: int, tick: float, smtp_delay: int) -> None:
+    Raises Busy.
+    """
+
+    def __init__(self, state: Path, port: int, tick: float, smtp_delay: int, stack: stacks.Name = "embedded") -> None:
         self.state = state.resolve()
         self.url = f"http://127.0.0.1:{port}"
         self._tick_every = tick
@@ -74,51 +75,80 @@ class Twin:
         self.state.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self.state / "lock")
         self._socket = _bound(port)
+        _claim(self.state, stack)
         seed.templates(self.state / seed.FOLDER)
         self._issuer = LocalIssuer(self.state / "issuer", ISSUER)
         self._secrets = seed.secrets(self.state)
-        self.clock = FileClock(self.state / "clock")
+        self._stack = stacks.chosen(stack, stacks.Plan(self.state, self.url, STEPS, PUSHED, self._sign))
         self._google = google_app(
             self.state, self.state / seed.FOLDER, seed.SHEET, folder_id=seed.FOLDER, system_tabs=SYSTEM_TABS
         )
         self._smtp_delay = smtp_delay
         self._stop = asyncio.Event()
-        subscriptions = [
-            Subscription(step, topic, f"{self.url}/{step}", self.url, ack_deadline=60, min_backoff=0.5, max_backoff=30)
-            for step, topic in PUSHED.items()
-        ]
-        self.bus = LocalBus(self.state / "bus.db", subscriptions, self._sign)
 
     def _sign(self, audience: str) -> str:
         return self._issuer.sign(audience, PUSHER)
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Serve until SIGINT or SIGTERM, or until `stop`; `ready` is called when the twin answers."""
-        [key] = await self._secrets.get("webhook-generic")
-        webhook = f"{self.url}/webhooks/generic"
-        mailbox = Mailbox(self.state / "mailbox.db", 0, self._smtp_delay, webhook_url=webhook, secret=key, clock=self.clock)
-        await mailbox.start()
-        os.environ.update(self._environment(mailbox.port))
-        await seed.workbook_and_tenant(config.load(config.Base), self._google)
-        server = _Server(uvicorn.Config(self._app(mailbox), log_level="warning", access_log=False, lifespan="off"))
+        """Serve until SIGINT or SIGTERM, or until `stop`; `ready` is called when the twin answers. Raises Broken."""
         with _signals(self._stop):
-            serving = asyncio.create_task(server.serve(sockets=[self._socket]))
-            await self.bus.start()
-            ticker = asyncio.create_task(self._ticker())
-            ready()
-            await asyncio.wait([asyncio.create_task(self._stop.wait()), serving], return_when=asyncio.FIRST_COMPLETED)
-            ticker.cancel()
-            await self.bus.stop(grace=20)
-            server.should_exit = True
-            await serving
-        await mailbox.stop()
-        self._google.close()
+            serving = asyncio.create_task(self._serve(ready))
+            stopping = asyncio.create_task(self._stop.wait())
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            serving.cancel()
+            with suppress(asyncio.CancelledError):
+                await serving
 
     def stop(self) -> None:
         self._stop.set()
 
+    async def _serve(self, ready: Callable[[], None]) -> None:
+        """Until it is cancelled; what was brought up is taken down in the opposite order."""
+        async with AsyncExitStack() as up:
+            up.callback(self._google.close)
+            mailbox = await self._mailbox()
+            up.push_async_callback(mailbox.stop)
+            services = await up.enter_async_context(self._stack.services())
+            settings = {**self._environment(mailbox.port), **services.settings}
+            os.environ.update(settings)
+            await seed.workbook_and_tenant(config.load(config.Base), self._google)
+            apps = await up.enter_async_context(self._stack.steps({name: value for name, value in settings.items() if value}))
+            self._tell(settings)
+            app = dispatch(apps, self._rest(mailbox, services))
+            serving = await up.enter_async_context(self._listening(app))
+            await services.bus.start()
+            up.push_async_callback(services.bus.stop, grace=20)
+            ticker = asyncio.create_task(self._ticker())
+            up.callback(ticker.cancel)
+            ready()
+            await asyncio.wait([serving])
+
+    async def _mailbox(self) -> Mailbox:
+        [key] = await self._secrets.get("webhook-generic")
+        webhook = f"{self.url}/webhooks/generic"
+        clock = self._stack.clock
+        mailbox = Mailbox(self.state / "mailbox.db", 0, self._smtp_delay, webhook_url=webhook, secret=key.value, clock=clock)
+        await mailbox.start()
+        return mailbox
+
+    @asynccontextmanager
+    async def _listening(self, app: stacks.App) -> AsyncIterator[asyncio.Task[None]]:
+        server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+        serving = asyncio.create_task(server.serve(sockets=[self._socket]))
+        try:
+            yield serving
+        finally:
+            server.should_exit = True
+            await asyncio.wait([serving])
+
+    def _tell(self, settings: Mapping[str, str]) -> None:
+        """For the demo, a process of its own: how it opens the store, and where each step is reached without a front door."""
+        found = {"settings": settings, "endpoints": {step: self._stack.endpoint(step) for step in STEPS}}
+        (self.state / "twin.json").write_text(json.dumps(found, indent=2))
+
     def _environment(self, smtp_port: int) -> dict[str, str]:
-        """What Terraform sets on Google, for all steps at once."""
+        """What Terraform sets on Google, for all steps at once; the settings of another stack go over it."""
         return {
             "STACK": "embedded",
             "STATE_DIR": str(self.state),
@@ -141,13 +171,17 @@ class Twin:
             "REFRESH_MS": "0",
         }
 
-    def _app(self, mailbox: Mailbox) -> Callable[..., Awaitable[None]]:
+    def _rest(self, mailbox: Mailbox, services: stacks.Services) -> stacks.App:
         desk = Desk(
-            url=self.url, folder=self.state / seed.FOLDER, bus=self.bus, clock=self.clock, mailbox=mailbox, tick=self.tick
+            url=self.url,
+            folder=self.state / seed.FOLDER,
+            bus=services.bus,
+            clock=self._stack.clock,
+            mailbox=mailbox,
+            tick=self.tick,
         )
-        routes = [*self._google.routes, *mailbox_routes(mailbox), *desk_routes(desk)]
-        rest = Starlette(routes=[Mount("/static", StaticFiles(directory=HERE / "static")), *routes])
-        return mounted(rest)
+        routes = [*services.routes, *self._google.routes, *mailbox_routes(mailbox), *desk_routes(desk)]
+        return Starlette(routes=[Mount("/static", StaticFiles(directory=HERE / "static")), *routes])
 
     async def _ticker(self) -> None:
         while True:
@@ -162,16 +196,17 @@ class Twin:
         async with self._ticking, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)) as session:
             for step in TICKED:
                 headers = {"authorization": f"Bearer {self._sign(self.url)}"}
-                async with session.post(f"{self.url}/{step}", headers=headers) as answer:
+                async with session.post(self._stack.endpoint(step), headers=headers) as answer:
                     await answer.read()
 
 
-def mounted(rest: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """One ASGI app: `/{step}/…` goes to that step's functions-framework app, anything else to `rest`."""
-    apps: dict[str, Any] = {}
-    for step in STEPS:
-        module = importlib.import_module(f"functions.{step}.main")
-        apps[step] = create_asgi_app_from_module(step, module.__file__, "http", module, module.__spec__)  # type: ignore[no-untyped-call]
+def mounted(rest: stacks.App) -> stacks.App:
+    """One ASGI app: `/{step}/…` goes to that step, mounted in this process, anything else to `rest`."""
+    return dispatch(stacks.framework_apps(STEPS), rest)
+
+
+def dispatch(apps: Mapping[str, stacks.App], rest: stacks.App) -> stacks.App:
+    """One ASGI app: `/{step}/…` goes to that step's app, anything else to `rest`."""
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         head, slash, _ = scope.get("path", "").lstrip("/").partition("/")
@@ -206,6 +241,18 @@ def _locked(file: Path) -> IO[str]:
     handle.write(str(os.getpid()))
     handle.flush()
     return handle
+
+
+def _claim(state: Path, stack: stacks.Name) -> None:
+    """Note whose folder it is. What the emulators forgot at their end is removed here as well; templates and keys stay."""
+    mark = state / "stack"
+    made = mark.read_text() if mark.exists() else "embedded" if (state / "store.db").exists() else ""
+    if made not in ("", stack):
+        raise Busy(f"{state} was made with STACK={made}, not {stack}: choose another folder with STATE=.")
+    mark.write_text(stack)
+    if made == "emulators":
+        for file in (*state.glob("*.db*"), *state.glob("*.log")):
+            file.unlink()
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
@@ -15,6 +17,7 @@ from shared.errors import BadInput, BadToken, ConfigError, Unauthenticated, Unav
 from shared.http import Request, Response, text
 
 MAX_BODY = 1 << 20  # bytes, unless a step says less
+SLOW = 1.0  # seconds from which a request is worth an entry: Cloud Run logs every one already, with its latency
 Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
 
 
@@ -30,7 +33,12 @@ def served(
     def decorate(handle: Callable[[Request], Awaitable[Response]]) -> Endpoint:
         @functools.wraps(handle)
         async def endpoint(request: StarletteRequest) -> StarletteResponse:
-            return await answered(handle.__name__, _translated(handle, request, trusted_hops, max_body))
+            started = time.perf_counter()
+            response = await answered(handle.__name__, request, _translated(handle, request, trusted_hops, max_body))
+            spent = time.perf_counter() - started
+            if spent > SLOW or response.status_code >= 500:
+                logs.metric("request", {"request_latency": round(spent * 1000, 1)}, status=str(response.status_code))
+            return response
 
         return endpoint
 
@@ -46,17 +54,18 @@ async def _translated(
     return await handle(await translate(request, trusted_hops(), max_body))
 
 
-async def answered(step: str, work: Awaitable[Response]) -> StarletteResponse:
-    """Await a handler's response and map what it raises: the author's faults to 4xx, ours to 5xx."""
-    logs.step.set(step)
+async def answered(step: str, request: StarletteRequest, work: Awaitable[Response]) -> StarletteResponse:
+    """Await a handler's response and map what it raises: the author's faults to 4xx, ours to 5xx. Its entries are `request`'s."""
+    logs.begin(step, request.headers)
     try:
         response = await work
     except TooLarge:
         response = text("The request is too large.", 413)
     except Unauthenticated as error:
-        logs.log("WARNING", f"refused: {error}")
+        logs.metric(f"refused: {error}", {"refused": 1}, "WARNING", status=str(error.status))
         response = text("Not authenticated." if error.status == 401 else "Not allowed.", error.status)
     except BadToken:
+        logs.metric("a link that is not ours", {"dead_tokens": 1}, "WARNING", kind="link")
         response = text("This link is not valid.", 404)
     except BadInput as error:
         logs.log("WARNING", f"bad input: {error}")
@@ -69,9 +78,14 @@ async def answered(step: str, work: Awaitable[Response]) -> StarletteResponse:
     except ConfigError:
         raise  # the process is useless: let the platform see it
     except Exception as error:
-        logs.log_exception("unexpected error", error)
+        logs.log_exception("unexpected error", error, method=request.method, url=_shown(request.url.path), responseStatusCode=500)
         response = text("Something went wrong on our side. Please try again.", 500)
     return StarletteResponse(response.body, response.status, dict(response.headers), response.content_type)
+
+
+def _shown(path: str) -> str:
+    """A path without what it says about a reader: only short plain words stay."""
+    return re.sub(r"[^/]*[^a-z_/][^/]*|[^/]{17,}", "…", path)
 
 
 async def translate(request: StarletteRequest, trusted_hops: int, max_body: int = MAX_BODY) -> Request:

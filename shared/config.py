@@ -19,17 +19,32 @@ S = TypeVar("S", bound=str)
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """What every step needs. `stack`: which adapters ("embedded"); `state_dir`: the embedded stack's folder."""
+    """What every step needs. `stack`: which adapters, "embedded" or "google"; `state_dir`: the embedded stack's folder.
+
+    On Google: the project, the Firestore database, the bucket for Objects. An emulator's host ("127.0.0.1:8080") takes the place of
+    its service, without credentials. `geo_database`: a city or country database (.mmdb) in place of the bundled countries.
+    """
 
     stack: str
     tenant: str
     public_url: str
     state_dir: str = ""
     trusted_hops: int = 0
+    google_cloud_project: str = ""
+    firestore_database: str = "(default)"
+    bucket: str = ""
+    firestore_emulator_host: str = ""
+    pubsub_emulator_host: str = ""
+    storage_emulator_host: str = ""
+    secret_manager_emulator_host: str = ""
+    geo_database: str = ""
 
     def __post_init__(self) -> None:
+        one_of("STACK", self.stack, "embedded", "google")
         if self.stack == "embedded" and not self.state_dir:
             raise ConfigError("STATE_DIR must be set when STACK=embedded")
+        if self.stack == "google" and not self.google_cloud_project:
+            raise ConfigError("GOOGLE_CLOUD_PROJECT must be set when STACK=google")
         if self.public_url.endswith("/"):
             raise ConfigError("PUBLIC_URL must not end with a slash")
         if self.trusted_hops < 0:
@@ -51,8 +66,7 @@ class Pushed(Base):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.push_auth not in ("iam", "oidc"):
-            raise ConfigError("PUSH_AUTH must be iam or oidc")
+        one_of("PUSH_AUTH", self.push_auth, "iam", "oidc")
         if self.push_auth == "oidc" and not self.push_certs:
             raise ConfigError("PUSH_CERTS must be set when PUSH_AUTH=oidc")
 
@@ -79,9 +93,9 @@ def load(cls: type[T], environ: Mapping[str, str] | None = None) -> T:
     return cls(**values)
 
 
-def one_of(text: str, *allowed: S) -> S:
-    """`text` when it is one of the words allowed; raises ConfigError."""
+def one_of(variable: str, text: str, *allowed: S) -> S:
+    """`text` when it is one of the words allowed for an environment variable; raises ConfigError."""
     for word in allowed:
         if text == word:
             return word
-    raise ConfigError(f"{text!r} must be one of {', '.join(allowed)}")
+    raise ConfigError(f"{variable} must be {' or '.join(allowed)}, not {text!r}")

@@ -49,12 +49,12 @@ class Unauthenticated(PipelineError):
 
 
 class Conflict(PipelineError):
-    """A precondition failed on `path`: the document exists, is missing, or has another version."""
+    """A precondition failed on `path`: the document exists, or it is gone or has another version than the one given."""
 
-    def __init__(self, path: str, why: Literal["exists", "missing", "version"]) -> None:
+    def __init__(self, path: str, why: Literal["exists", "version"]) -> None:
         super().__init__(f"{path}: {why}")
         self.path = path
-        self.why: Literal["exists", "missing", "version"] = why
+        self.why: Literal["exists", "version"] = why
 
 
 class NotFound(PipelineError):

@@ -9,7 +9,7 @@ Unix epoch, because Firestore's Minimum and Maximum apply to numbers only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from shared.errors import Conflict, Unavailable
@@ -18,6 +18,8 @@ Value: TypeAlias = "bool | int | float | str | bytes | list[Any] | dict[str, Any
 Data: TypeAlias = Mapping[str, Any]  # field -> Value, or a transform (Minimum, Maximum, ArrayUnion) in a write
 
 MAX_WRITES = 500  # Firestore's limit for one commit
+MAX_VERSIONS = 5  # of a secret that are valid at once, for sure
+SECRET_AGE = 300_000  # ms until another version of a secret is seen by every process
 
 
 # --- Store ------------------------------------------------------------------------------------------------------------
@@ -57,7 +59,7 @@ class Merge:
     """Write the given fields and keep the others; without `if_version` the document is made when absent.
 
     A key is a field path: `"a.b"` sets `b` inside the map `a` and keeps its neighbours; a value replaces the whole field, maps
-    included. `if_version` must be the version last read (Conflict "version", or "missing").
+    included. `if_version` must be the version last read (Conflict "version", also when the document is gone).
     """
 
     path: str
@@ -78,7 +80,7 @@ Write: TypeAlias = "Create | Merge | Delete"
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One stored document as read. `version` is opaque and changes with every write to it."""
+    """One stored document as read. `version` is opaque and changes with every write that changes the document."""
 
     path: str
     version: str
@@ -136,7 +138,7 @@ class Store(Protocol):
         ...
 
 
-# --- Bus, Objects, Secrets, Clock -------------------------------------------------------------------------------------
+# --- Bus, Objects, Secrets, Clock, Geo --------------------------------------------------------------------------------
 
 
 class Bus(Protocol):
@@ -152,20 +154,33 @@ class Bus(Protocol):
 
 
 class Objects(Protocol):
-    """Immutable blobs by name (a folder, or Cloud Storage)."""
+    """Immutable blobs (a folder, or Cloud Storage). A name tells the content ("mails/{sha256}"). Raises Unavailable."""
 
-    async def put(self, name: str, data: bytes) -> None: ...
+    async def put(self, name: str, data: bytes) -> None:
+        """Keep a blob; durable when it returns. Putting it again is harmless."""
+        ...
 
     async def get(self, name: str) -> bytes:
         """The blob; raises NotFound."""
         ...
 
 
-class Secrets(Protocol):
-    """Named secrets with versions."""
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One version of a secret. `created`: milliseconds since the Unix epoch, 0 when nobody noted it."""
 
-    async def get(self, name: str) -> list[bytes]:
-        """Every valid version, newest first; raises ConfigError when there is none."""
+    value: bytes = field(repr=False)
+    created: int = 0
+
+
+class Secrets(Protocol):
+    """Named secrets with versions. Cheap to ask again and again: what is read is kept for at most SECRET_AGE."""
+
+    async def get(self, name: str) -> list[Secret]:
+        """The valid versions, newest first (at least the newest MAX_VERSIONS).
+
+        Raises ConfigError when there is none, Unavailable when that cannot be known and never was.
+        """
         ...
 
 
@@ -174,6 +189,23 @@ class Clock(Protocol):
 
     def now(self) -> int:
         """Milliseconds since the Unix epoch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where somebody probably is: `country` ISO 3166-1 alpha-2, `city` an English name, `zone` IANA; each "" when not known."""
+
+    country: str = ""
+    city: str = ""
+    zone: str = ""
+
+
+class Geo(Protocol):
+    """Locations of IP addresses, from memory."""
+
+    def locate(self, address: str) -> Location:
+        """Never raises: private, reserved, malformed and unknown addresses are nowhere (`Location()`)."""
         ...
 
 
@@ -214,9 +246,12 @@ class Sheet(Protocol):
     async def clear(self, ranges: Sequence[str]) -> None: ...
 
 
+DOCUMENT = "application/vnd.google-apps.document"  # the `mime` of a Google Doc
+
+
 @dataclass(frozen=True, slots=True)
 class File:
-    """A Drive file. `version` grows with every change; `modified` is RFC 3339; `md5` is "" for Google Docs."""
+    """A Drive file. `version` grows with every change; `modified` is RFC 3339; `md5` is "" and `size` 0 for Google Docs."""
 
     id: str
     name: str
@@ -228,13 +263,15 @@ class File:
 
 
 class Drive(Protocol):
-    """Files people keep in a folder. Raises Unavailable, NotFound."""
+    """Files people keep in a folder. Raises Unavailable, NotFound, BadInput."""
 
     async def list(self, folder: str) -> list[File]:
         """All files directly in the folder that are not in the bin, by name."""
         ...
 
-    async def download(self, file: str) -> bytes: ...
+    async def download(self, file: str) -> bytes:
+        """The content; a Google Doc's as Markdown."""
+        ...
 
 
 # --- Sender -----------------------------------------------------------------------------------------------------------

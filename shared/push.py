@@ -20,11 +20,14 @@ import re
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 
+from shared import logs
 from shared.asgi import Endpoint, answered, translate
 from shared.config import Pushed
 from shared.errors import BadInput, Unauthenticated, Unavailable
@@ -39,14 +42,22 @@ def pushed(settings: Callable[[], Pushed]) -> Callable[[Callable[[Message], Awai
     """Decorate a Pub/Sub step: `handle(message)` gets the decoded JSON; returning acknowledges, raising asks for a retry."""
 
     def decorate(handle: Callable[[Message], Awaitable[None]]) -> Endpoint:
-        async def work(request: StarletteRequest) -> Response:
-            body = await _authenticated(request, settings())
-            await handle(decode(body))
-            return Response(204)
-
         @functools.wraps(handle)
         async def endpoint(request: StarletteRequest) -> StarletteResponse:
-            return await answered(handle.__name__, work(request))
+            taken: list[Envelope] = []  # the push, once it is known to be one
+
+            async def work() -> Response:
+                envelope = Envelope.read(await _authenticated(request, settings()))
+                logs.carry(envelope.attributes, message_id=envelope.id, attempt=str(envelope.attempt))
+                taken.append(envelope)
+                await handle(envelope.message())
+                return Response(204)
+
+            started, now = time.perf_counter(), time.time()
+            response = await answered(handle.__name__, request, work())
+            for envelope in taken:
+                _measured(envelope, now, time.perf_counter() - started, response.status_code)
+            return response
 
         return endpoint
 
@@ -64,11 +75,19 @@ def ticked(settings: Callable[[], Pushed]) -> Callable[[Callable[[], Awaitable[N
 
         @functools.wraps(handle)
         async def endpoint(request: StarletteRequest) -> StarletteResponse:
-            return await answered(handle.__name__, work(request))
+            return await answered(handle.__name__, request, work(request))
 
         return endpoint
 
     return decorate
+
+
+def _measured(envelope: Envelope, now: float, spent: float, status: int) -> None:
+    """One entry for each push; `now` is when it came, `spent` what it took, in seconds."""
+    values = {"push_latency": round(spent * 1000, 1)}
+    if envelope.published:
+        values["push_lag"] = round(max(0.0, now - envelope.published) * 1000, 1)
+    logs.metric("push", values, status=str(status))
 
 
 async def _authenticated(request: StarletteRequest, settings: Pushed) -> bytes:
@@ -145,15 +164,52 @@ def _fetch(url: str) -> tuple[dict[str, str], float]:
         raise Unavailable("the token issuer", type(error).__name__) from None
 
 
-def decode(body: bytes) -> Message:
-    """The JSON message inside a raw push body or an Eventarc event (whose `data` is a push body); raises BadInput."""
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What Pub/Sub says about a message: https://cloud.google.com/pubsub/docs/push#properties_of_a_push_request"""
+
+    data: Any  # base64 of JSON, when all is well
+    attributes: Mapping[str, str]
+    id: str
+    published: float  # seconds since the Unix epoch; 0: not said
+    attempt: int  # 0: nobody counts, for the subscription has no dead letter
+
+    @classmethod
+    def read(cls, body: bytes) -> Envelope:
+        """From a raw push body or an Eventarc event (whose `data` is a push body); raises BadInput. Whatever else is missing or
+        malformed is left out: only our logs would miss it."""
+        try:
+            envelope = json.loads(body)
+            if "message" not in envelope and "data" in envelope:
+                envelope = envelope["data"]
+            message, attempt = envelope["message"], envelope.get("deliveryAttempt")
+            data, attributes, id = message.get("data"), message.get("attributes"), message.get("messageId")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise BadInput("not a push message") from None
+        if not isinstance(attributes, dict):
+            attributes = {}
+        return cls(
+            data=data,
+            attributes={name: text for name, text in attributes.items() if isinstance(text, str)},
+            id=id if isinstance(id, str) else "",
+            published=_seconds(message.get("publishTime")),
+            attempt=attempt if isinstance(attempt, int) else 0,
+        )
+
+    def message(self) -> Message:
+        """The JSON object inside; raises BadInput."""
+        try:
+            message = json.loads(base64.b64decode(self.data, validate=True))
+        except (ValueError, TypeError, binascii.Error, RecursionError):
+            raise BadInput("not a push message") from None
+        if not isinstance(message, dict):
+            raise BadInput("not a push message")
+        return message
+
+
+def _seconds(moment: Any) -> float:
+    """RFC 3339 to seconds since the Unix epoch, 0 where it is none."""
     try:
-        envelope = json.loads(body)
-        if "message" not in envelope and "data" in envelope:
-            envelope = envelope["data"]
-        message = json.loads(base64.b64decode(envelope["message"]["data"], validate=True))
-    except (ValueError, KeyError, TypeError, binascii.Error, RecursionError):
-        raise BadInput("not a push message") from None
-    if not isinstance(message, dict):
-        raise BadInput("not a push message")
-    return message
+        return datetime.fromisoformat(moment).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0

@@ -1,7 +1,10 @@
 """Signed tokens: a readable payload, a dot, and 128 bits of HMAC-SHA-256 in base64url (22 characters).
 
-One salt per purpose, so that a token made for one thing is worth nothing for another. Keys rotate: the newest signs, all verify.
-Built on itsdangerous' `Signer`, whose comparison is constant-time.
+One salt per purpose, so that a token made for one thing is worth nothing for another. Built on itsdangerous' `Signer`, whose
+comparison is constant-time.
+
+Keys rotate by adding a version of the secret: all verify at once, the newest signs as soon as every process must know it
+(HAND_OVER). A version is disabled only when no link that it signed has to work any more, and its successor is handed over.
 
     track    open and click                payload MailRef.text
     leave    unsubscribe and preferences   payload MailRef.text
@@ -22,11 +25,12 @@ from itsdangerous import BadSignature, Signer
 from itsdangerous.signer import SigningAlgorithm
 
 from shared.errors import BadToken
-from shared.ports import Secrets
+from shared.ports import SECRET_AGE, Clock, Secrets
 
 Purpose = Literal["track", "leave", "message", "link", "confirm"]
 PURPOSES: tuple[Purpose, ...] = ("track", "leave", "message", "link", "confirm")
 SECRET = "signing-key"
+HAND_OVER = 2 * SECRET_AGE  # ms: twice, so that a process may fail to refresh its keys once
 _SIGNED = re.compile(r".*\.[A-Za-z0-9_-]{21}[AQgw]")  # one spelling only: base64 would pass padding and stray low bits
 
 
@@ -38,14 +42,28 @@ class _Hmac128(SigningAlgorithm):
 
 
 class Tokens:
-    """Signs and verifies. `keys`: newest first, each at least 16 bytes."""
+    """Signs and verifies. `keys`: each at least 16 bytes; the first signs, all verify."""
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
-        self._signers = {purpose: _signer(keys, purpose) for purpose in PURPOSES}
+    def __init__(self, keys: Sequence[bytes], source: tuple[Secrets, Clock] | None = None) -> None:
+        self._source = source
+        self._use(keys)
 
     @classmethod
-    async def load(cls, secrets: Secrets) -> Tokens:
-        return cls(await secrets.get(SECRET))
+    async def load(cls, secrets: Secrets, clock: Clock) -> Tokens:
+        """Raises ConfigError without a key, Unavailable when it cannot be had."""
+        return cls(await _keys(secrets, clock.now()), (secrets, clock))
+
+    async def fresh(self) -> None:
+        """Take up a rotation: to be awaited before each request, message or tick is worked on. Raises as `load`."""
+        if self._source:
+            secrets, clock = self._source
+            keys = await _keys(secrets, clock.now())
+            if keys != self._keys:
+                self._use(keys)
+
+    def _use(self, keys: Sequence[bytes]) -> None:
+        self._keys = keys
+        self._signers = {purpose: _signer(keys, purpose) for purpose in PURPOSES}
 
     def sign(self, purpose: Purpose, payload: str) -> str:
         """`payload` + "." + signature. The payload must be URL-safe text."""
@@ -59,6 +77,13 @@ class Tokens:
             return self._signers[purpose].unsign(token).decode("ascii")
         except (BadSignature, UnicodeError):
             raise BadToken(f"not a {purpose} token of ours") from None
+
+
+async def _keys(secrets: Secrets, now: int) -> list[bytes]:
+    """The key to sign with at `now` (ms), then the others."""
+    versions = await secrets.get(SECRET)
+    signing = next((version for version in versions if version.created + HAND_OVER <= now), versions[-1])
+    return [signing.value, *(version.value for version in versions if version is not signing)]
 
 
 def _signer(keys: Sequence[bytes], purpose: Purpose) -> Signer:

@@ -1,14 +1,22 @@
 """Rules for every test: no network unless the test is marked `network` or `slow` (then 127.0.0.1 only), and under STRICT=1 nothing is
-skipped."""
+skipped. The end of the run says what was left out, and how many contract tests ran on which implementation of a port."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter, defaultdict
 
 import pytest
 import pytest_socket
 
+from tests.emulated_google import emulators, left_out
+
+__all__ = ["emulators"]  # for any test
+
 _skipped: list[str] = []
+_contracts: dict[str, tuple[str, str]] = {}  # test id -> port, implementation
+_ran: Counter[tuple[str, str]] = Counter()
 
 
 @pytest.fixture(autouse=True)
@@ -20,12 +28,39 @@ def _network(request: pytest.FixtureRequest) -> None:
         pytest_socket.disable_socket(allow_unix_socket=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        cls: type = getattr(item, "cls", None) or object
+        for base in cls.__mro__[1:]:
+            port, contract, _ = base.__name__.partition("Contract")
+            if contract:
+                _contracts[item.nodeid] = port, _implementation(cls, port)
+
+
+def _implementation(cls: type, port: str) -> str:
+    """TestSqliteStore is "sqlite"; a TestDrive in test_drive_emulated.py is "emulated"."""
+    name = cls.__name__.removeprefix("Test").removesuffix(port) or cls.__module__.rpartition("_")[2]
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.skipped:
         _skipped.append(report.nodeid)
+    elif report.when == "call" and report.nodeid in _contracts:
+        _ran[_contracts[report.nodeid]] += 1
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("STRICT") == "1" and _skipped:
         print(f"\nSTRICT=1: skipped tests are failures: {', '.join(_skipped)}")
         session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    by_port: defaultdict[str, list[str]] = defaultdict(list)
+    for (port, implementation), count in sorted(_ran.items()):
+        by_port[port].append(f"{implementation} {count}")
+    if by_port:
+        terminalreporter.write_line("contract: " + "; ".join(f"{port} {', '.join(found)}" for port, found in by_port.items()))
+    for sentence in sorted(left_out):
+        terminalreporter.write_line(sentence)

@@ -15,7 +15,7 @@ from shared.links import Links
 from shared.mail.compile import compile
 from shared.mail.source import Identity, Source
 from shared.model.paths import CONFIRM, WELCOME
-from shared.ports import Drive, File, Objects
+from shared.ports import DOCUMENT, Drive, File, Objects
 
 SUFFIXES = (".md", ".html", ".htm", ".txt")
 CONFIRM_URL = frozenset({"confirm_url"})
@@ -24,7 +24,7 @@ KNOWN = frozenset({"tags"})  # what a template may say of a subscriber, besides 
 
 def find(files: Sequence[File], wanted: str) -> File:
     """The template called `wanted`, with or without its suffix, whatever its case; raises BadInput."""
-    templates = [file for file in files if PurePosixPath(file.name).suffix.lower() in SUFFIXES]
+    templates = [file for file in files if file.mime == DOCUMENT or PurePosixPath(file.name).suffix.lower() in SUFFIXES]
     if not wanted:
         raise BadInput(f"Choose a template. The folder has: {_names(templates)}.")
     name = wanted.lower()
@@ -66,8 +66,11 @@ async def freeze(
         data = await drive.download(file.id)
     except NotFound:
         raise BadInput(f"The template {file.name} was just removed from the folder.") from None
+    name = file.name
+    if file.mime == DOCUMENT and not name.endswith(".md"):
+        name += ".md"  # what a Google Doc is downloaded as
     source = Source(
-        name=file.name, data=data, subject=subject, campaign=campaign, identity=identity, bulk=not single, tracked=not single
+        name=name, data=data, subject=subject, campaign=campaign, identity=identity, bulk=not single, tracked=not single
     )
     try:
         await asyncio.to_thread(compile, source, links, KNOWN, CONFIRM_URL if single else frozenset())
@@ -80,7 +83,7 @@ async def freeze(
         "hash": digest,
         "file": file.id,
         "version": file.version,
-        "name": file.name,
+        "name": name,
         "subject": subject,
         "identity": asdict(identity),
         "bulk": not single,

@@ -42,6 +42,7 @@ class Launch:
 
     async def handle(self) -> None:
         """One tick. A Sheet or Drive that does not answer stops new campaigns, never those on their way."""
+        await self.links.tokens.fresh()
         files: list[File] | None = None
         try:
             workbook = await self.sheet.workbook()

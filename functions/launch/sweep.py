@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.errors import Conflict, Unavailable
-from shared.logs import log
+from shared.logs import metric
 from shared.model import batch
 from shared.model.paths import CONFIRM, WELCOME, Paths
 from shared.ports import Bus, Document, Filter, Merge, Store
@@ -27,7 +27,7 @@ async def sweep(store: Store, bus: Bus, paths: Paths, campaign: str, now: int) -
         )
         again = [found for found, result in zip(late, stamped, strict=True) if not isinstance(result, Conflict | Unavailable)]
         if again:
-            log("INFO", "swept", campaign=campaign, batches=len(again))
+            metric("swept", {"swept_batches": len(again)}, campaign=campaign)
             await bus.publish(batch.TOPIC, [_request(campaign, found) for found in again])
         if len(page) < PAGE:
             return still_open

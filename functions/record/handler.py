@@ -1,7 +1,7 @@
 """What happened to a mail, applied once: order-free, idempotent transforms, so that a replay or a late event changes nothing.
 
-Consumes engagement-events (published by track, webhooks, unsubscribe and send_batch). One blind write per event, no read; a
-complaint or a bounce for good also suppresses the subscriber, in the same commit.
+Consumes engagement-events (published by track, webhooks, unsubscribe and send_batch). One blind write per event, no read; in the
+same commit a complaint or a bounce for good also suppresses the subscriber, and a located click notes the country there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.model.event import Event
 from shared.model.paths import Paths
-from shared.model.subscriber import suppress
+from shared.model.subscriber import clicked_from, suppress
 from shared.ports import ArrayUnion, Merge, Minimum, Store, Write
 
 
@@ -30,7 +30,7 @@ class Record:
 
 
 def writes(paths: Paths, event: Event) -> list[Write]:
-    """The delivery's timeline and labels, and the suppression where the event calls for one."""
+    """The delivery's timeline and labels, and the suppression or the located country where the event calls for one."""
     mail = event.mail
     label = f"{event.type}.{event.label}" if event.label else event.type
     data: dict[str, Any] = {
@@ -43,10 +43,16 @@ def writes(paths: Paths, event: Event) -> list[Write]:
         data["reasons"] = ArrayUnion((event.reason,))
     if event.code:
         data["codes"] = ArrayUnion((event.code,))
+    if event.country:
+        data["countries"] = ArrayUnion((event.country,))
+    if event.city:
+        data["cities"] = ArrayUnion((event.city,))
     found: list[Write] = [Merge(paths.delivery(mail.campaign, mail.delivery), data)]
     source = f"mail of {mail.campaign}"
     if event.type == "bounced" and event.hard:
         found += suppress(paths, mail.sid, "hard_bounce", source, event.at)
     elif event.type == "complained":
         found += suppress(paths, mail.sid, "complaint", source, event.at)
+    elif event.country:
+        found.append(clicked_from(paths, mail.sid, event.country, event.at))
     return found

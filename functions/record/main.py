@@ -6,9 +6,10 @@ from functools import cache
 
 import functions_framework.aio
 
-from shared import adapters, config
+from shared import config
 from shared.model.paths import Paths
 from shared.push import Message, pushed
+from shared.stack.store import open_store
 
 from .handler import Record
 
@@ -20,7 +21,7 @@ def settings() -> config.Pushed:
 
 @cache
 def step() -> Record:
-    return Record(store=adapters.store(settings()), paths=Paths(settings().tenant))
+    return Record(store=open_store(settings()), paths=Paths(settings().tenant))
 
 
 @functions_framework.aio.http

@@ -11,9 +11,9 @@ from shared.mail.compile import Recipient
 from shared.model import batch
 from shared.model.paths import CONFIRM, WELCOME
 from shared.model.ref import MailRef
-from shared.model.subscriber import LIFTABLE, in_segment, mailable
+from shared.model.subscriber import LIFTABLE, country_of, in_segment, mailable
 
-FIELDS = ("address", "asked", "status", "suppressed", "tags", "confirmed_at", "name", "language")
+FIELDS = ("address", "asked", "status", "suppressed", "tags", "confirmed_at", "name", "language", "country", "located")
 CONFIRM_LASTS = 7 * 86_400_000  # ms a confirmation link works
 
 
@@ -55,6 +55,7 @@ class Audience:
         fields = {
             "name": subscriber.get("name", ""),
             "language": subscriber.get("language", ""),
+            "country": country_of(subscriber),
             "tags": subscriber.get("tags", []),
         }
         return Recipient(self.ref(sid), self._address(subscriber), fields, {})

@@ -20,7 +20,7 @@ from typing import Any
 
 from shared.errors import BadInput, BadTemplate, Conflict, NotFound, Unavailable
 from shared.links import Links
-from shared.logs import log
+from shared.logs import log, metric
 from shared.mail.compile import CompiledMail
 from shared.model import batch, event
 from shared.model.campaign import answered
@@ -81,7 +81,13 @@ class Run:
     stop: str = ""  # why this run ends at the next window edge
     fault: str = ""  # the provider's code when the fault is ours
     windows: int = 0
-    kinds: dict[str, int] = field(default_factory=dict)
+    deferrals: int = 0
+    before: Mapping[str, int] = field(default_factory=dict)  # end state -> mails, when this run took the batch over
+
+    @property
+    def kind(self) -> str:
+        """What sort of mail, as the metrics have it."""
+        return self.campaign if self.campaign in (CONFIRM, WELCOME) else "campaign"
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class SendBatch:
 
     async def handle(self, message: Mapping[str, Any]) -> None:
         """Work on `{campaign, batch, consent?}`. Raises BadInput for a message of no batch (it ends as a dead letter)."""
+        await self.links.tokens.fresh()
         campaign, name, consent = message.get("campaign"), message.get("batch"), message.get("consent", "")
         if not (isinstance(campaign, str) and isinstance(name, str) and isinstance(consent, str)):
             raise BadInput("not a send request")
@@ -110,9 +117,7 @@ class SendBatch:
             run = await self._begin(campaign, name, consent)
             if run:
                 await self._work(run, started)
-                log(
-                    "INFO", "batch", campaign=campaign, batch=name, windows=run.windows, why=run.stop or "end", outcomes=run.kinds
-                )
+                _counted(run)
         except Lost:
             log("INFO", "another worker has this batch", campaign=campaign, batch=name)
 
@@ -133,6 +138,7 @@ class SendBatch:
         ledger = Ledger(self.store, path, found, fresh, secrets.token_hex(8), self.pace.lease)
         if ledger.lease_until > now or ledger.not_before > now:
             return None
+        before = batch.tally(ledger.states)
         ledger.take_over()
         if plan is None or "mail" not in plan.data:
             await ledger.release(now, now + self.pace.wait)  # the tick has not frozen this mail yet
@@ -155,7 +161,8 @@ class SendBatch:
         left = [position for position in ledger.positions(batch.DEFERRED) if position >= ledger.retry_from]
         address = data["mail"]["identity"]["from_address"]
         retrying = ledger.read_all
-        return Run(campaign, name, ledger, audience, mail, address, data["state"], retrying, left if retrying else [])
+        retries = left if retrying else []
+        return Run(campaign, name, ledger, audience, mail, address, data["state"], retrying, retries, before=before)
 
     async def _left_since(self, sid: str, confirmation: Document) -> bool:
         """Whether somebody left after the day's confirmation: who comes back the same day gets one more. Nobody else can make
@@ -224,7 +231,12 @@ class SendBatch:
             await ledger.hold(self.clock.now())
             handed = [position for position, state in zip(positions, states, strict=True) if state == batch.HANDED]
             async with self._lease_kept(ledger):
+                started = time.perf_counter()
                 outcomes = await self.sender.send(run.sender_address, outgoing)
+            spent = round((time.perf_counter() - started) * 1000, 1)
+            metric(
+                "window", {"provider_latency": spent}, kind=run.kind, campaign=run.campaign, batch=run.batch, mails=len(outgoing)
+            )
             await self._settle(run, handed, outcomes)
 
     @contextlib.asynccontextmanager
@@ -290,7 +302,7 @@ class SendBatch:
         for position, outcome in zip(handed, outcomes, strict=True):
             kind = "message" if outcome.kind == "ours" and accepted else outcome.kind  # one mail's fault: others go through
             run.ledger.states[position] = STATES[kind]
-            run.kinds[kind] = run.kinds.get(kind, 0) + 1
+            run.deferrals += STATES[kind] == batch.DEFERRED
             if kind in ("recipient", "message"):
                 ref = run.audience.ref(run.ledger.sid(position))
                 events.append(Event("bounced", ref.text, now, hard=outcome.hard, code=outcome.code, provider="smtp"))
@@ -340,3 +352,12 @@ class SendBatch:
             await self.store.commit([Merge(found.path, changes, if_version=found.version)])
         except Conflict as error:  # cancelled meanwhile, or the next window meets the fault again
             log("WARNING", f"not paused: {error}", campaign=campaign)
+
+
+def _counted(run: Run) -> None:
+    """One entry for a run: what the ledger has gained. It is the ledger's sum that is true; a run that died wrote no entry."""
+    after = batch.tally(run.ledger.states)
+    gained = {state: after.get(state, 0) - run.before.get(state, 0) for state in batch.END_STATES} | {"deferred": run.deferrals}
+    values = {f"mails_{state}": count for state, count in gained.items() if count}
+    why = run.stop or "end"
+    metric("batch", values, kind=run.kind, campaign=run.campaign, batch=run.batch, windows=run.windows, why=why)

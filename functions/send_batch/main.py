@@ -1,5 +1,4 @@
-"""send_batch, Pub/Sub: one batch, or one message, to a provider. Consumes send-requests (from subscribe and launch); publishes
-refusals to engagement-events (consumed by record), and its own batch again when its time is up."""
+"""send_batch, Pub/Sub: one batch, or one message, to a provider. Consumes send-requests; publishes to engagement-events."""
 
 from __future__ import annotations
 
@@ -8,12 +7,17 @@ from functools import cache
 
 import functions_framework.aio
 
-from shared import adapters, config
+from shared import config
 from shared.links import Links
 from shared.model.paths import Paths
 from shared.once import once
-from shared.providers.smtp import SmtpSender
+from shared.providers.smtp import Security, SmtpSender
 from shared.push import Message, pushed
+from shared.stack.bus import open_bus
+from shared.stack.clock import open_clock
+from shared.stack.objects import open_objects
+from shared.stack.secrets import open_secrets
+from shared.stack.store import open_store
 from shared.tokens import Tokens
 
 from .handler import Pace, SendBatch
@@ -40,14 +44,14 @@ def settings() -> Config:
 @once
 async def step() -> SendBatch:
     given = settings()
-    store, secrets, paths = adapters.store(given), adapters.secrets(given), Paths(given.tenant)
-    links = Links(given.public_url, await Tokens.load(secrets))
-    password = (await secrets.get("smtp-password"))[0].decode() if given.smtp_username else ""
-    host, port, user = given.smtp_host, given.smtp_port, given.smtp_username
-    sender = SmtpSender(host, port, user, password, config.one_of(given.smtp_security, "none", "starttls", "tls"))
+    store, secrets, paths = open_store(given), open_secrets(given), Paths(given.tenant)
+    links = Links(given.public_url, await Tokens.load(secrets, open_clock(given)))
+    password = (await secrets.get("smtp-password"))[0].value.decode() if given.smtp_username else ""
+    security: Security = config.one_of("SMTP_SECURITY", given.smtp_security, "none", "starttls", "tls")
+    sender = SmtpSender(given.smtp_host, given.smtp_port, given.smtp_username, password, security)
     pace = Pace(lease=given.lease_ms, budget=given.budget_ms, retry=given.retry_ms, wait=given.wait_ms)
-    mails = Mails(adapters.objects(given), links)
-    return SendBatch(store, adapters.bus(given), adapters.clock(given), links, paths, sender, mails, pace)
+    mails, clock = Mails(open_objects(given), links), open_clock(given)
+    return SendBatch(store, open_bus(given), clock, links, paths, sender, mails, pace)
 
 
 @functions_framework.aio.http

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,15 @@ from shared import http
 from shared.errors import BadInput, BadToken, Conflict, NotFound, PipelineError, Unavailable
 from shared.http import Request, Response
 from shared.links import Links
-from shared.logs import log
+from shared.logs import log, metric
 from shared.model import batch
 from shared.model.address import parse, sid_of
+from shared.model.country import country_code
 from shared.model.paths import CONFIRM, WELCOME, Paths
-from shared.model.subscriber import CONFIRMED, LIFTABLE, mailable, printable_name, segments_of, tags_of
+from shared.model.subscriber import CONFIRMED, LIFTABLE, mailable, printable_name, segments_of, signed_up_from, tags_of
 from shared.model.tenant import Tenant
 from shared.pages import page
-from shared.ports import Bus, Clock, Create, Delete, Document, Merge, Minimum, Store, Write
+from shared.ports import Bus, Clock, Create, Delete, Document, Geo, Merge, Minimum, Store, Write
 
 PAGES = Path(__file__).parent / "pages"
 CONSENT_TEXT = "We send news by mail, never pass your address on, and you can leave with one click in every mail."
@@ -48,9 +49,11 @@ class Subscribe:
     pepper: bytes
     tenant: Tenant
     base: str
+    geo: Geo
 
     async def handle(self, request: Request) -> Response:
         """Route one request. Raises Unavailable (503: nothing was lost, a repeat is harmless)."""
+        await self.links.tokens.fresh()
         head, _, tail = request.path.partition("/")
         match head, request.method:
             case "", "GET" | "HEAD":
@@ -100,6 +103,7 @@ class Subscribe:
             "page": f"{self.base}/subscribe",
             "source": "api" if request.wants_json else "form",
             "network": network_of(request.client),
+            "located": {name: text for name, text in asdict(self.geo.locate(request.client)).items() if text},
             "agent": request.headers.get("user-agent", "")[:200],
             "requested": requested,
         }
@@ -176,8 +180,10 @@ class Subscribe:
             "status": CONFIRMED,
             "suppressed": [],
             "tags": list(dict.fromkeys([*known.data.get("tags", []), *requested["tags"]])),
-            **{key: requested[key] for key in ("name", "language") if requested[key]},
+            **{key: requested[key] for key in ("name", "language", "country") if requested[key]},
         }
+        if place := evidence.data["located"]:
+            fresh["located"] = signed_up_from(known.data.get("located", {}), place, evidence.data["at"])
         if not mailable(known.data):  # else a running campaign would take them for new
             fresh |= {"confirmed_at": now, "consent": evidence.id}
         fresh["segments"] = segments_of(fresh)
@@ -204,6 +210,7 @@ class Subscribe:
         return http.json(checks, 200 if set(checks.values()) == {"ok"} else 503)
 
     def _expired(self) -> Response:
+        metric("a confirmation link that does not work", {"dead_tokens": 1}, "WARNING", kind="confirm")
         sentence = "The link is incomplete or too old. Links work for a week."
         return self._message("This link does not work any more", sentence, 404, f"{self.base}/subscribe")
 
@@ -222,7 +229,8 @@ def _requested(fields: dict[str, str]) -> tuple[str, dict[str, Any]]:
     language = fields.get("language", "").strip()[:35]
     if language and not language.replace("-", "").isalnum():
         raise BadInput("The language must be a code such as en or pt-BR.", "language")
-    return address, {"name": name, "language": language, "tags": tags_of(fields.get("tags", ""))}
+    country = country_code(fields.get("country", ""))
+    return address, {"name": name, "language": language, "country": country, "tags": tags_of(fields.get("tags", ""))}
 
 
 def network_of(client: str) -> str:

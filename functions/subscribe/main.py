@@ -6,12 +6,17 @@ from functools import cache
 
 import functions_framework.aio
 
-from shared import adapters, config
+from shared import config
 from shared.asgi import served
 from shared.http import Request, Response
 from shared.links import Links
 from shared.model.paths import Paths
 from shared.once import once
+from shared.stack.bus import open_bus
+from shared.stack.clock import open_clock
+from shared.stack.geo import open_geo
+from shared.stack.secrets import open_secrets
+from shared.stack.store import open_store
 from shared.tokens import Tokens
 
 from .handler import MAX_BODY, Subscribe, load_tenant
@@ -25,16 +30,17 @@ def settings() -> config.Base:
 @once
 async def step() -> Subscribe:
     given = settings()
-    store, secrets, paths = adapters.store(given), adapters.secrets(given), Paths(given.tenant)
+    store, secrets, paths = open_store(given), open_secrets(given), Paths(given.tenant)
     return Subscribe(
         store=store,
-        bus=adapters.bus(given),
-        clock=adapters.clock(given),
-        links=Links(given.public_url, await Tokens.load(secrets)),
+        bus=open_bus(given),
+        clock=open_clock(given),
+        links=Links(given.public_url, await Tokens.load(secrets, open_clock(given))),
         paths=paths,
-        pepper=(await secrets.get("pepper"))[0],
+        pepper=(await secrets.get("pepper"))[0].value,
         tenant=await load_tenant(store, paths),
         base=given.public_url,
+        geo=open_geo(given),
     )
 
 

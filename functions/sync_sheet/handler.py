@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared.errors import BadInput, NotFound, Unavailable
-from shared.logs import log
+from shared.logs import log, metric
 from shared.model import console
 from shared.model.cells import quote, short, stored
 from shared.model.paths import CONFIRM, WELCOME, Paths
@@ -96,7 +96,7 @@ class SyncSheet:
         order |= {id: [id, answer, digest] for id, (answer, digest) in answers.items()}
         good = sum(answer.startswith(imports.DONE) for answer, _ in answers.values())
         left = len(waiting) - len(answers)
-        log("INFO", "import", good=good, rejected=len(answers) - good, left=left)
+        metric("import", {"import_accepted": good, "import_rejected": len(answers) - good}, left=left)
         line = f"Import: {good} accepted, {len(answers) - good} rejected" + (f", {left} still to do." if left else ".")
         await self._tell([line], zone)
         await self.sheet.write({f"{quote(console.IMPORT_RESULTS)}!A2": list(order.values())})

@@ -7,12 +7,15 @@ from functools import cache
 
 import functions_framework.aio
 
-from shared import adapters, config
+from shared import config
 from shared.adapters.sheets import Sheets
 from shared.model.paths import Paths
 from shared.model.tenant import Tenant
 from shared.once import once
 from shared.push import ticked
+from shared.stack.clock import open_clock
+from shared.stack.secrets import open_secrets
+from shared.stack.store import open_store
 
 from .handler import SyncSheet
 
@@ -31,14 +34,14 @@ def settings() -> Config:
 @once
 async def step() -> SyncSheet:
     given = settings()
-    store, paths = adapters.store(given), Paths(given.tenant)
+    store, paths = open_store(given), Paths(given.tenant)
     tenant = await Tenant.load(store, paths)
     return SyncSheet(
         store=store,
         sheet=Sheets(tenant.sheet, given.sheets_endpoint),
-        clock=adapters.clock(given),
+        clock=open_clock(given),
         paths=paths,
-        pepper=(await adapters.secrets(given).get("pepper"))[0],
+        pepper=(await open_secrets(given).get("pepper"))[0].value,
         refresh=given.refresh_ms,
     )
 

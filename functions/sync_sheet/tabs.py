@@ -13,7 +13,7 @@ from shared.model.address import masked
 from shared.model.campaign import ENDED, headlines, progress, usable_id
 from shared.model.cells import short
 from shared.model.paths import Paths
-from shared.model.subscriber import EVERYONE, REASONS, strongest
+from shared.model.subscriber import EVERYONE, REASONS, country_of, strongest
 from shared.ports import Document, Filter, Store
 
 SHOWN = 300  # rows of Subscribers and Suppressions
@@ -127,7 +127,7 @@ def unusable(campaigns: Sequence[Sequence[str]]) -> list[str]:
 
 async def subscribers(store: Store, paths: Paths, zone: str) -> list[list[Cell]]:
     """The first SHOWN subscribers by id."""
-    fields = ["address", "name", "language", "status", "suppressed", "tags", "created_at"]
+    fields = ["address", "name", "language", "country", "located", "status", "suppressed", "tags", "created_at"]
     page = await store.page(paths.subscribers, limit=SHOWN, fields=fields)
     rows: list[list[Cell]] = []
     for found in page:
@@ -139,6 +139,7 @@ async def subscribers(store: Store, paths: Paths, zone: str) -> list[list[Cell]]
                 masked(data.get("address", "")) if data.get("address") else "",
                 data.get("name", ""),
                 data.get("language", ""),
+                country_of(data),
                 status.replace("_", " "),
                 ", ".join(data.get("tags", [])),
                 moment(data.get("created_at", 0), zone),

@@ -20,7 +20,7 @@ HEADERS: dict[str, tuple[str, ...]] = {
     console.CAMPAIGNS: console.ROW_FIELDS + console.ROW_RESULTS,
     console.IMPORT: console.IMPORT_FIELDS + console.IMPORT_ANSWERS,
     console.DASHBOARD: ("What", "Now"),
-    console.SUBSCRIBERS: ("Subscriber", "Address", "Name", "Language", "Status", "Tags", "Since"),
+    console.SUBSCRIBERS: ("Subscriber", "Address", "Name", "Language", "Country", "Status", "Tags", "Since"),
     console.SUPPRESSIONS: ("Subscriber", "Reason", "Since", "Source"),
     console.ACTIVITY: ("When", "What"),
     console.RESULTS: console.RESULT_FIELDS,

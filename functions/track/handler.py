@@ -4,7 +4,8 @@
     k/{track token}/{target}   a click: redirects to the signed target; an unsigned one is a 404, so there is no open redirect
 
 Publishes to engagement-events; consumed by record. A click whose target is ours but whose reader token is not goes on to the
-target, uncounted: the reader did nothing wrong.
+target, uncounted: the reader did nothing wrong. Of a person's click the country is kept, never the address; of an open nothing is:
+mail services fetch pictures from where they are.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from shared import http
 from shared.errors import BadToken, Unavailable
 from shared.http import Request, Response
 from shared.links import Links
-from shared.logs import log
+from shared.logs import log, metric
 from shared.model import event
 from shared.model.event import Event
 from shared.model.ref import MailRef
-from shared.ports import Bus, Clock
+from shared.ports import Bus, Clock, Geo, Location
 
-from .robots import label
+from .robots import label, through_proxy
 
 _GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 PIXEL = Response(200, _GIF, "image/gif", {"cache-control": "no-store, private", "x-content-type-options": "nosniff"})
@@ -36,9 +37,11 @@ class Track:
     bus: Bus
     clock: Clock
     links: Links
+    geo: Geo
 
     async def handle(self, request: Request) -> Response:
         """Answer one hit, at once, whatever becomes of the event. Raises BadToken (404) for a target that is not ours."""
+        await self.links.tokens.fresh()
         if request.method not in ("GET", "HEAD"):
             return http.text("This method is not understood here.", 405)
         match request.path.split("/"):
@@ -56,10 +59,13 @@ class Track:
         try:
             ref: MailRef = self.links.read_track(token)
         except BadToken:
-            log("WARNING", f"{kind}: a token that is not ours")
+            metric(f"{kind}: a token that is not ours", {"dead_tokens": 1}, "WARNING", kind=kind)
             return
         who, reason = label(request)
-        hit = Event(kind, ref.text, self.clock.now(), label=who, reason=reason, link=link)
+        theirs = kind == "clicked" and who == "human" and not through_proxy(request)  # the address is the person's
+        place = self.geo.locate(request.client) if theirs else Location()
+        now = self.clock.now()
+        hit = Event(kind, ref.text, now, label=who, reason=reason, link=link, country=place.country, city=place.city)
         try:
             await self.bus.publish(event.TOPIC, [hit.to_message()])
         except Unavailable as error:

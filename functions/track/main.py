@@ -6,11 +6,15 @@ from functools import cache
 
 import functions_framework.aio
 
-from shared import adapters, config
+from shared import config
 from shared.asgi import served
 from shared.http import Request, Response
 from shared.links import Links
 from shared.once import once
+from shared.stack.bus import open_bus
+from shared.stack.clock import open_clock
+from shared.stack.geo import open_geo
+from shared.stack.secrets import open_secrets
 from shared.tokens import Tokens
 
 from .handler import Track
@@ -24,8 +28,8 @@ def settings() -> config.Base:
 @once
 async def step() -> Track:
     given = settings()
-    links = Links(given.public_url, await Tokens.load(adapters.secrets(given)))
-    return Track(bus=adapters.bus(given), clock=adapters.clock(given), links=links)
+    links = Links(given.public_url, await Tokens.load(open_secrets(given), open_clock(given)))
+    return Track(bus=open_bus(given), clock=open_clock(given), links=links, geo=open_geo(given))
 
 
 @functions_framework.aio.http

@@ -31,6 +31,11 @@ def label(request: Request) -> tuple[Label, str]:
     return _of_agent(request.headers.get("user-agent", "")[:LONGEST])
 
 
+def through_proxy(request: Request) -> bool:
+    """Whether a person's hit came by their mail service, so that its address says nothing about them."""
+    return READER_PROXIES.search(request.headers.get("user-agent", "")[:LONGEST]) is not None
+
+
 @lru_cache(maxsize=1024)
 def _of_agent(agent: str) -> tuple[Label, str]:
     if not agent:

@@ -13,7 +13,7 @@ from shared import http
 from shared.errors import BadToken, Unavailable
 from shared.http import Request, Response
 from shared.links import Links
-from shared.logs import log
+from shared.logs import log, metric
 from shared.model import event
 from shared.model.event import Event
 from shared.model.paths import Paths
@@ -38,6 +38,7 @@ class Unsubscribe:
 
     async def handle(self, request: Request) -> Response:
         """`{leave token}`: GET asks, POST leaves. Raises Unavailable (503) when the suppression could not be stored."""
+        await self.links.tokens.fresh()
         match request.method:
             case "GET" | "HEAD":
                 return page(PAGES, "ask.html", brand=self.brand)
@@ -50,7 +51,7 @@ class Unsubscribe:
         try:
             ref = self.links.read_leave(token)
         except BadToken:
-            log("WARNING", "an unsubscribe link that is not ours")
+            metric("an unsubscribe link that is not ours", {"dead_tokens": 1}, "WARNING", kind="leave")
             return
         now = self.clock.now()
         await self.store.commit(suppress(self.paths, ref.sid, "unsubscribed", f"mail of {ref.campaign}", now))

@@ -26,13 +26,14 @@ class Webhooks:
 
     async def handle(self, request: Request) -> Response:
         """Accept one callback; raises Unauthenticated, BadInput, Unavailable."""
+        await self.links.tokens.fresh()
         provider = providers.webhook(request.path)
         if provider is None:
             return http.text("There is no such provider.", 404)
         if request.method != "POST":
             return http.text("Only POST is understood here.", 405)
         try:
-            keys = await self.secrets.get(provider.SECRET)
+            keys = [version.value for version in await self.secrets.get(provider.SECRET)]
         except ConfigError:
             raise Unauthenticated("webhook: this provider has no key here") from None
         now = self.clock.now()

@@ -6,11 +6,14 @@ from functools import cache
 
 import functions_framework.aio
 
-from shared import adapters, config
+from shared import config
 from shared.asgi import served
 from shared.http import Request, Response
 from shared.links import Links
 from shared.once import once
+from shared.stack.bus import open_bus
+from shared.stack.clock import open_clock
+from shared.stack.secrets import open_secrets
 from shared.tokens import Tokens
 
 from .handler import Webhooks
@@ -24,9 +27,9 @@ def settings() -> config.Base:
 @once
 async def step() -> Webhooks:
     given = settings()
-    secrets = adapters.secrets(given)
-    links = Links(given.public_url, await Tokens.load(secrets))
-    return Webhooks(bus=adapters.bus(given), clock=adapters.clock(given), links=links, secrets=secrets)
+    secrets = open_secrets(given)
+    links = Links(given.public_url, await Tokens.load(secrets, open_clock(given)))
+    return Webhooks(bus=open_bus(given), clock=open_clock(given), links=links, secrets=secrets)
 
 
 @functions_framework.aio.http

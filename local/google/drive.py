@@ -1,21 +1,33 @@
-"""The Drive API v3 calls that we use, over a plain folder: a template is a file that any editor can change."""
+"""The Drive API v3 calls that we use, over a plain folder: a template is a file that any editor can change.
+
+`welcome.gdoc.md` is a Google Doc called "welcome": it has no bytes of its own and can only be exported. The caller is a service
+account, which has no storage: it may change files that people shared with it, and make none.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import secrets
+import shutil
 import sqlite3
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from markdown_it import MarkdownIt
 from starlette.responses import Response
 from starlette.routing import Route
 
-from local.google.rest import Call, Refused, endpoint, partial
+from local.google.rest import Call, Refused, endpoint, partial, parts
 
 FOLDER_MIME = "application/vnd.google-apps.folder"
+DOC_MIME = "application/vnd.google-apps.document"
+DOC_SUFFIX = ".gdoc.md"
+MAX_EXPORT = 10 << 20  # bytes
 _MIME = {
     ".md": "text/markdown",
     ".html": "text/html",
@@ -66,6 +78,9 @@ class DriveFolder:
             Route("/drive/v3/files", endpoint(self._list)),
             Route("/drive/v3/files/{id}", endpoint(self._get)),
             Route("/drive/v3/files/{id}/export", endpoint(self._export)),
+            Route("/drive/v3/files", endpoint(self._create), methods=["POST"]),
+            Route("/upload/drive/v3/files", endpoint(self._create), methods=["POST"]),
+            Route("/upload/drive/v3/files/{id}", endpoint(self._update), methods=["PATCH"]),
         ]
 
     def paths(self) -> list[Path]:
@@ -109,16 +124,51 @@ class DriveFolder:
         if call.query.get("alt") != "media":
             found = self._folder_itself() if path == self.folder else self._file(path)
             return partial(found, call.query.get("fields", "kind,id,name,mimeType"))
-        if path.is_dir():
+        if _mime(path) in (FOLDER_MIME, DOC_MIME):
             reason = "Only files with binary content can be downloaded. Use Export with Docs Editors files."
             raise Refused(403, reason, "fileNotDownloadable", "alt")
         return Response(path.read_bytes(), media_type=_mime(path))
 
-    def _export(self, call: Call) -> dict[str, Any]:
-        self._by_id(call.path["id"])
-        if not call.query.get("mimeType"):
+    def _export(self, call: Call) -> Response:
+        path, wanted = self._by_id(call.path["id"]), call.query.get("mimeType")
+        if not wanted:
             raise Refused(400, "Required parameter: mimeType", "required", "mimeType")
-        raise Refused(403, "Export only supports Docs Editors files.", "fileNotExportable")
+        if _mime(path) != DOC_MIME:
+            raise Refused(403, "Export only supports Docs Editors files.", "fileNotExportable")
+        if wanted not in _EXPORTS:
+            raise Refused(400, "The requested conversion is not supported.", "badRequest", "convertTo")
+        data = _EXPORTS[wanted](path.read_text()).encode()
+        if len(data) > MAX_EXPORT:
+            raise Refused(403, "This file is too large to be exported.", "exportSizeLimitExceeded")
+        return Response(data, media_type=wanted)
+
+    def _create(self, call: Call) -> dict[str, Any]:
+        sentence = "Service Accounts do not have storage quota. Leverage shared drives, or use OAuth delegation instead."
+        raise Refused(403, sentence, "storageQuotaExceeded")
+
+    def _update(self, call: Call) -> dict[str, Any]:
+        path = self._by_id(call.path["id"])
+        if _mime(path) in (FOLDER_MIME, DOC_MIME):
+            sentence = "Conversion of the uploaded content to the requested output type is not supported."
+            raise Refused(400, sentence, "conversionUnsupportedConversionPath")
+        match call.query.get("uploadType"):
+            case "media":
+                self.write(path, call.upload)
+            case "multipart":
+                self.write(path, parts(call.kind, call.upload)[2])
+            case _:
+                raise Refused(400, "This emulator takes uploadType media and multipart only.", "invalid", "uploadType")
+        return partial(self._file(path), call.query.get("fields", "kind,id,name,mimeType"))
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Replace a file's content, all or nothing."""
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        with draft.open("xb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        shutil.copymode(path, draft)
+        draft.replace(path)
 
     def _by_id(self, file: str) -> Path:
         if file == self.root:
@@ -137,22 +187,27 @@ class DriveFolder:
         return {"kind": "drive#file", "id": self.root, "name": self.folder.name, "mimeType": FOLDER_MIME, "trashed": False}
 
     def _file(self, path: Path) -> dict[str, Any]:
-        status = path.stat()
+        status, mime = path.stat(), _mime(path)
         data = path.read_bytes() if path.is_file() else None
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest() if data is not None else ""
+        version = str(self._version(self._id(path), f"{status.st_mtime_ns} {md5}"))
         found = {
             "kind": "drive#file",
             "id": self._id(path),
-            "name": path.name,
-            "mimeType": _mime(path),
+            "name": path.name.removesuffix(DOC_SUFFIX) if mime == DOC_MIME else path.name,
+            "mimeType": mime,
             "parents": [self._id(path.parent)],
             "trashed": False,
-            "version": str(self._version(self._id(path), f"{status.st_mtime_ns} {md5}")),
+            "version": version,
             "modifiedTime": datetime.fromtimestamp(status.st_mtime, UTC)
             .isoformat(timespec="milliseconds")
             .replace("+00:00", "Z"),
         }
-        return found | ({} if data is None else {"md5Checksum": md5, "size": str(len(data))})
+        if data is None:
+            return found
+        if mime == DOC_MIME:
+            return found | {"size": "1024"}  # what it takes of the quota, not what an export is long
+        return found | {"md5Checksum": md5, "size": str(len(data)), "headRevisionId": f"{md5[:24]}{version}"}
 
     def _version(self, file: str, mark: str) -> int:
         """One more than before when time or content changed, even back to what they were."""
@@ -169,7 +224,27 @@ def _hidden(name: str) -> bool:
 
 
 def _mime(path: Path) -> str:
-    return FOLDER_MIME if path.is_dir() else _MIME.get(path.suffix.lower(), "application/octet-stream")
+    if path.is_dir():
+        return FOLDER_MIME
+    return DOC_MIME if path.name.endswith(DOC_SUFFIX) else _MIME.get(path.suffix.lower(), "application/octet-stream")
+
+
+def _markdown(text: str) -> str:
+    """What Docs does to a template that was typed into it: its marks escaped and their quotes curled, its "---" lines as text."""
+
+    def curled(mark: re.Match[str]) -> str:
+        escaped = re.sub(r"[_*#+=!<>|\[\]~-]", r"\\\g<0>", mark[0])
+        return re.sub(r"'(.*?)'", "‘\\1’", re.sub(r'"(.*?)"', "“\\1”", escaped))
+
+    text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", curled, text)
+    return "\ufeff" + re.sub(r"^---$", r"\\---", text, flags=re.MULTILINE)
+
+
+_EXPORTS: dict[str, Callable[[str], str]] = {
+    "text/markdown": _markdown,
+    "text/html": lambda text: f"<html><body>{MarkdownIt().render(text)}</body></html>",
+    "text/plain": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+}
 
 
 def _query(text: str) -> list[tuple[str, str, str]]:

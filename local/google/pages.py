@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -212,13 +209,7 @@ class Pages:
                 "Not saved: the file has changed on disk since you opened it. Save again to replace that version with yours."
             )
             return self._editor(name, path, text, _hash(there), sentence, warn=True, status=409)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        with draft.open("xb") as handle:
-            handle.write(text.encode())
-            handle.flush()
-            os.fsync(handle.fileno())
-        shutil.copymode(path, draft)
-        draft.replace(path)
+        self._drive.write(path, text.encode())
         return RedirectResponse("?saved", status_code=303)
 
     def _editor(

@@ -16,13 +16,14 @@ from starlette.responses import JSONResponse, Response
 
 Mask: TypeAlias = "dict[str, Mask]"  # a field that is kept; an empty one whole
 
+_DOMAIN = {"storageQuotaExceeded": "usageLimits"}  # else "global"
 _STATUS = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
 
 
 class Refused(Exception):
     """A call that Google would refuse. `reason` is Drive's word for it, `parameter` the one it names."""
 
-    def __init__(self, code: Literal[400, 403, 404, 429], message: str, reason: str = "", parameter: str = "") -> None:
+    def __init__(self, code: Literal[400, 403, 404, 412, 429], message: str, reason: str = "", parameter: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -35,9 +36,11 @@ class Refused(Exception):
             error: dict[str, Any] = {"code": self.code, "message": self.message, "status": _STATUS[self.code]}
             if self.code == 429:
                 kind = "type.googleapis.com/google.rpc.ErrorInfo"
-                error["details"] = [{"@type": kind, "reason": "RATE_LIMIT_EXCEEDED", "domain": "googleapis.com"}]
+                quota = {"quota_limit": "WriteRequestsPerMinutePerUser", "service": "sheets.googleapis.com"}
+                info = {"reason": "RATE_LIMIT_EXCEEDED", "domain": "googleapis.com", "metadata": quota}
+                error["details"] = [{"@type": kind, **info}]
             return {"error": error}
-        one = {"message": self.message, "domain": "global", "reason": self.reason}
+        one = {"message": self.message, "domain": _DOMAIN.get(self.reason, "global"), "reason": self.reason}
         if self.parameter:
             one |= {"location": self.parameter, "locationType": "parameter"}
         return {"error": {"code": self.code, "message": self.message, "errors": [one]}}
@@ -45,11 +48,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request as the emulators see it: decoded path parts, query, JSON body."""
+    """A request as the emulators see it: decoded path parts, query, JSON body; an upload's body as it came."""
 
     path: Mapping[str, str]
     query: QueryParams
     body: dict[str, Any] = field(default_factory=dict)
+    upload: bytes = b""
+    kind: str = ""  # of an upload
 
 
 def endpoint(answer: Callable[[Call], Any]) -> Callable[[Request], Any]:
@@ -77,6 +82,8 @@ async def _read(request: Request) -> Call:
     data = await request.body()
     if request.headers.get("x-http-method-override") == "GET":  # how the client sends a GET over 2,048 characters
         return Call(request.path_params, QueryParams(parse_qsl(data.decode(), keep_blank_values=True)))
+    if request.url.path.startswith("/upload/"):
+        return Call(request.path_params, request.query_params, {}, data, request.headers.get("content-type", ""))
     try:
         body = json.loads(data) if data else {}
     except ValueError:
@@ -113,3 +120,14 @@ def _prune(found: Any, tree: Mask) -> Any:
     return (
         {name: _prune(value, tree[name]) for name, value in found.items() if name in tree} if isinstance(found, dict) else found
     )
+
+
+def parts(kind: str, body: bytes) -> tuple[dict[str, Any], str, bytes]:
+    """A multipart/related upload: the metadata, the content's type, the content; raises Refused."""
+    boundary = re.search(r"boundary=\"?([^\";]+)", kind)
+    pieces = body.split(b"--" + boundary[1].encode()) if boundary else []
+    if len(pieces) != 4:
+        raise Refused(400, "Malformed multipart body.", "badContent")
+    (_, _, described), (head, line_end, data) = (re.split(rb"(\r?\n){2}", piece, maxsplit=1) for piece in pieces[1:3])
+    own = re.search(rb"content-type:\s*([^\r\n]+)", head, re.IGNORECASE)
+    return json.loads(described), own[1].decode() if own else "application/octet-stream", data.removesuffix(line_end)

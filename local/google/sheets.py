@@ -44,7 +44,7 @@ class Meter:
             if len(self._recent) >= self.write_quota:
                 self.refused += 1
                 limit = "quota metric 'Write requests' and limit 'Write requests per minute per user'"
-                raise Refused(429, f"Quota exceeded for {limit} of service 'sheets.googleapis.com'.")
+                raise Refused(429, f"Quota exceeded for {limit} of service 'sheets.googleapis.com' for consumer 'twin'.")
             self._recent.append(now)
             self.writes += 1
 

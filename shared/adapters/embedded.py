@@ -8,8 +8,10 @@ import os
 import secrets as _random
 import time
 from pathlib import Path
+from typing import Any
 
 from shared.errors import ConfigError, NotFound
+from shared.ports import Secret
 
 
 class FileClock:
@@ -41,24 +43,44 @@ class FileClock:
 
 
 class FileSecrets:
-    """One JSON file per secret: a list of hex strings, newest first. `ensure` makes one once."""
+    """One JSON file per secret: a list of {"value": hex, "created": ms}, newest first; "disabled": true takes a version out."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._seen: dict[str, tuple[tuple[int, int], list[Secret]]] = {}
 
-    async def get(self, name: str) -> list[bytes]:
-        """Every version, newest first; raises ConfigError when the secret was never made."""
+    async def get(self, name: str) -> list[Secret]:
+        """Every version that is not disabled; raises ConfigError when there is none."""
         try:
-            found = json.loads((self._folder / f"{name}.json").read_text())
+            status = self._file(name).stat()
         except FileNotFoundError:
             raise ConfigError(f"secret {name} is missing in {self._folder}") from None
-        return [bytes.fromhex(version) for version in found]
+        stamp = status.st_mtime_ns, status.st_ino
+        if name not in self._seen or self._seen[name][0] != stamp:
+            valid = [one for one in self.versions(name) if not one.get("disabled")]
+            self._seen[name] = stamp, [Secret(bytes.fromhex(one["value"]), one.get("created", 0)) for one in valid]
+        found = self._seen[name][1]
+        if not found:
+            raise ConfigError(f"secret {name} has no valid version in {self._folder}")
+        return list(found)
+
+    def versions(self, name: str) -> list[dict[str, Any]]:
+        """The file's content; raises FileNotFoundError."""
+        found: list[dict[str, Any]] = json.loads(self._file(name).read_text())
+        return found
+
+    def add(self, name: str, value: bytes, created: int = 0) -> None:
+        """A new newest version. `created` in milliseconds: 0 makes it valid for ever."""
+        older = self.versions(name) if self._file(name).exists() else []
+        _replace(self._file(name), json.dumps([{"value": value.hex(), "created": created}, *older]).encode(), mode=0o600)
 
     def ensure(self, name: str) -> None:
         """Generate 32 random bytes, unless the secret is there."""
-        file = self._folder / f"{name}.json"
-        if not file.exists():
-            _replace(file, json.dumps([_random.token_hex(32)]).encode(), mode=0o600)
+        if not self._file(name).exists():
+            self.add(name, _random.token_bytes(32))
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
 
 
 class FolderObjects:
@@ -74,7 +96,7 @@ class FolderObjects:
         """The blob; raises NotFound."""
         try:
             return await asyncio.to_thread(self._path(name).read_bytes)
-        except (FileNotFoundError, IsADirectoryError):
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise NotFound(f"object {name}") from None
 
     def _path(self, name: str) -> Path:

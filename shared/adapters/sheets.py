@@ -1,27 +1,39 @@
-"""The Sheet port on Google Sheets (API v4). The quota is 60 write calls a minute, so every verb is one call when it can be."""
+"""The Sheet port on Google Sheets (API v4). Google takes 60 write calls a minute and user: every verb is one call when it can be,
+and our own writes are held a little below that. Sharing decides what the account may do: Viewer to read, Editor to write.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from shared.adapters.google_rest import Service
+from shared.adapters.google_rest import Pace, Service, Sleep
 from shared.errors import BadInput
 from shared.model.cells import quote, stored
 from shared.ports import Rows, Workbook
 
-SCOPES = ("https://www.googleapis.com/auth/spreadsheets",)
+READING = "https://www.googleapis.com/auth/spreadsheets.readonly"
+WRITING = "https://www.googleapis.com/auth/spreadsheets"
+WRITES = 54  # a minute: a call takes its time to arrive, so calls a minute apart may be counted together
 VALUES = "spreadsheets.values"
 SPARE_ROWS = 500  # added beyond what is needed when a tab is too small, so that it rarely happens
 
 
 class Sheets:
-    """One spreadsheet. `endpoint` is the root URL of an emulator, "" for Google with the environment's credentials."""
+    """One spreadsheet. `endpoint` is the root URL of an emulator, "" for Google with the environment's credentials.
 
-    def __init__(self, spreadsheet_id: str, endpoint: str = "") -> None:
+    `now` (seconds) and `sleep` are the clock of the pace and of what is tried again.
+    """
+
+    def __init__(
+        self, spreadsheet_id: str, endpoint: str = "", *, now: Callable[[], float] = time.monotonic, sleep: Sleep = asyncio.sleep
+    ) -> None:
         self._id = spreadsheet_id
-        self._service = Service("sheets", "v4", "/", endpoint, SCOPES)
+        pace = Pace(WRITES, now, sleep)
+        self._service = Service("sheets", "v4", "/", endpoint, reading=READING, writing=WRITING, writes=pace, sleep=sleep)
 
     async def workbook(self) -> Workbook:
         """Raises NotFound for an unknown spreadsheet, BadInput when it is not shared with us."""
@@ -80,6 +92,7 @@ class Sheets:
             lambda values: values.append(
                 spreadsheetId=self._id, range=quote(tab), valueInputOption="RAW", insertDataOption="INSERT_ROWS", body=body
             ),
+            write=True,
             repeat=False,
         )
 
@@ -87,17 +100,17 @@ class Sheets:
         """Empties cells; formats and notes stay."""
         if ranges:
             body = {"ranges": list(ranges)}
-            await self._service.call(VALUES, lambda values: values.batchClear(spreadsheetId=self._id, body=body))
+            await self._service.call(VALUES, lambda values: values.batchClear(spreadsheetId=self._id, body=body), write=True)
 
     async def _properties(self, fields: str) -> Any:
         return await self._service.call("spreadsheets", lambda sheets: sheets.get(spreadsheetId=self._id, fields=fields))
 
     async def _change(self, requests: list[dict[str, Any]]) -> None:
         body = {"requests": requests}
-        await self._service.call("spreadsheets", lambda sheets: sheets.batchUpdate(spreadsheetId=self._id, body=body))
+        await self._service.call("spreadsheets", lambda sheets: sheets.batchUpdate(spreadsheetId=self._id, body=body), write=True)
 
     async def _batch_update(self, body: dict[str, Any]) -> None:
-        await self._service.call(VALUES, lambda values: values.batchUpdate(spreadsheetId=self._id, body=body))
+        await self._service.call(VALUES, lambda values: values.batchUpdate(spreadsheetId=self._id, body=body), write=True)
 
     async def _grow(self, updates: Mapping[str, Rows]) -> None:
         """Sheets refuses values beyond a tab's grid (1,000 rows by 26 columns when new) instead of enlarging it."""

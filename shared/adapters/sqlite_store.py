@@ -14,11 +14,10 @@ import secrets
 import sqlite3
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from shared.adapters.documents import Operations, check_collection, check_writes, field, is_number, names, same, split
 from shared.adapters.sqlite_file import SqliteFile
 from shared.errors import Conflict, Unavailable
 from shared.ports import MAX_WRITES, ArrayUnion, Create, Data, Delete, Document, Filter, Maximum, Minimum, Write
@@ -41,20 +40,6 @@ _FILTERED = (
 _COUNT = "SELECT count(*) FROM documents WHERE collection = ? AND id < ?"
 _NO_END = b""  # SQLite sorts every text before every blob
 _POINT_READS = 50  # more documents than this are read on the thread for long reads
-
-
-@dataclass(slots=True)
-class Operations:
-    """What Firestore would bill for the calls that succeeded.
-
-    `reads`: documents read, present or not, at least 1 a page, and 1 per 1000 documents (at least 1) a count. `writes` and
-    `deletes`: by document. `counts`: calls of `count`.
-    """
-
-    reads: int = 0
-    writes: int = 0
-    deletes: int = 0
-    counts: int = 0
 
 
 class _Plan(NamedTuple):
@@ -90,7 +75,7 @@ class SqliteStore:
 
     async def get_many(self, paths: Sequence[str], fields: Sequence[str] | None = None) -> list[Document | None]:
         """As `get`, in the order of `paths`."""
-        keys = [(path, *_split(path)) for path in paths]
+        keys = [(path, *split(path)) for path in paths]
 
         def work(connection: sqlite3.Connection) -> list[Document | None]:
             found: list[Document | None] = []
@@ -113,7 +98,7 @@ class SqliteStore:
         fields: Sequence[str] | None = None,
     ) -> list[Document]:
         """Up to `limit` documents directly in `collection`, ordered by id (bytewise), with id > `after`."""
-        _check_collection(collection)
+        check_collection(collection)
 
         def work(connection: sqlite3.Connection) -> list[Document]:
             return [
@@ -127,7 +112,7 @@ class SqliteStore:
 
     async def count(self, collection: str, filter: Filter = Filter()) -> int:
         """How many documents `page` would go through."""
-        _check_collection(collection)
+        check_collection(collection)
 
         def work(connection: sqlite3.Connection) -> int:
             if filter.equals or filter.contains:
@@ -187,94 +172,25 @@ class SqliteStore:
             return version
         row = connection.execute(_GET, (collection, id)).fetchone()
         if write.if_version is not None and (row is None or row[0] != write.if_version):
-            raise Conflict(write.path, "missing" if row is None else "version")
+            raise Conflict(write.path, "version")
         if isinstance(write, Delete):
             connection.execute(_DELETE, (collection, id))
             return ""
-        data = {} if row is None else _decode(row[1])
-        connection.execute(_REPLACE, (collection, id, version, _encode(_merged(data, write.data))))
+        text = _encode(_merged({} if row is None else _decode(row[1]), write.data))
+        if row is not None and text == row[1]:
+            return str(row[0])  # nothing changed
+        connection.execute(_REPLACE, (collection, id, version, text))
         return version
 
 
-# --- paths and checks -------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=4096)
-def _check_collection(path: str) -> None:
-    if path.count("/") % 2 or not all(path.split("/")):
-        raise ValueError(f"not a collection: {path!r}")
-
-
-def _split(path: str) -> tuple[str, str]:
-    collection, _, id = path.rpartition("/")
-    if not id:
-        raise ValueError(f"not a document: {path!r}")
-    _check_collection(collection)
-    return collection, id
-
-
 def _plans(writes: Sequence[Write]) -> list[_Plan]:
-    if len({write.path for write in writes}) < len(writes):
-        raise ValueError("a path may be written only once in a call")
+    check_writes(writes)
     return [_plan(write) for write in writes]
 
 
 def _plan(write: Write) -> _Plan:
-    collection, id = _split(write.path)
-    if isinstance(write, Delete):
-        return _Plan(collection, id, write, "")
-    data = write.data
-    for key, value in data.items():
-        names = _names(key)
-        if len(names) > 1:
-            if isinstance(write, Create):
-                raise ValueError(f"only Merge takes field paths: {key!r}")
-            if any(".".join(names[:depth]) in data for depth in range(1, len(names))):
-                raise ValueError(f"{key!r} lies inside another field of the same write")
-        _check_change(value)
-    return _Plan(collection, id, write, _encode(_merged({}, data)) if isinstance(write, Create) else "")
-
-
-@lru_cache(maxsize=4096)
-def _names(key: str) -> tuple[str, ...]:
-    """The names in a field path."""
-    names = tuple(key.split("."))
-    for name in names:
-        _check_name(name)
-    return names
-
-
-def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not name or (name.startswith("__") and name.endswith("__")):
-        raise ValueError(f"not a field name: {name!r}")
-
-
-def _check_change(value: object) -> None:
-    if isinstance(value, ArrayUnion):
-        _check(list(value.values))
-    elif not isinstance(value, Minimum | Maximum):
-        _check(value)
-    elif not _is_number(value.value):
-        raise ValueError("Minimum and Maximum take numbers")
-
-
-def _check(value: object, in_array: bool = False) -> None:
-    """Raise ValueError for what Firestore would not store."""
-    if isinstance(value, str):
-        value.isascii() or value.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
-    elif isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            raise ValueError("a whole number must fit 64 bits")
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            _check_name(name)
-            _check(item)
-    elif isinstance(value, list | tuple) and not in_array:
-        for item in value:
-            if type(item) is not str or not item.isascii():  # most arrays hold ids
-                _check(item, in_array=True)
-    elif not (value is None or isinstance(value, float | bytes)):
-        raise ValueError(f"cannot be stored{' in an array' * in_array}: {type(value).__name__}")
+    collection, id = split(write.path)
+    return _Plan(collection, id, write, _encode(_merged({}, write.data)) if isinstance(write, Create) else "")
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -305,7 +221,7 @@ def _cut(data: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Any]:
 def _merged(data: dict[str, Any], changes: Data) -> dict[str, Any]:
     """`data`, changed in place; what stands where a map is needed gives way to one."""
     for key, value in changes.items():
-        *parents, name = _names(key)
+        *parents, name = names(key)
         target = data
         for parent in parents:
             child = target.get(parent)
@@ -318,31 +234,16 @@ def _merged(data: dict[str, Any], changes: Data) -> dict[str, Any]:
 
 def _transformed(current: Any, change: Any) -> Any:
     if isinstance(change, Minimum):
-        return min(current, change.value) if _is_number(current) else change.value
+        return min(current, change.value) if is_number(current) else change.value
     if isinstance(change, Maximum):
-        return max(current, change.value) if _is_number(current) else change.value
+        return max(current, change.value) if is_number(current) else change.value
     if not isinstance(change, ArrayUnion):
         return change
     items = list(current) if isinstance(current, list) else []
     for value in change.values:
-        if not any(_same(item, value) for item in items):
+        if not any(same(item, value) for item in items):
             items.append(value)
     return items
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Firestore's equality: 1 is 1.0 but not true, NaN is NaN."""
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    return bool(one == other or (one != one and other != other))
 
 
 # --- filters ----------------------------------------------------------------------------------------------------------
@@ -373,19 +274,10 @@ def _needle(condition: tuple[str, Any] | None) -> str:
 
 def _matches(data: dict[str, Any], filter: Filter) -> bool:
     if filter.equals:
-        present, value = _field(data, filter.equals[0])
-        if not present or not _same(value, filter.equals[1]):
+        present, value = field(data, filter.equals[0])
+        if not present or not same(value, filter.equals[1]):
             return False
     if filter.contains:
-        _, value = _field(data, filter.contains[0])
-        return isinstance(value, list) and any(_same(item, filter.contains[1]) for item in value)
+        _, value = field(data, filter.contains[0])
+        return isinstance(value, list) and any(same(item, filter.contains[1]) for item in value)
     return True
-
-
-def _field(data: dict[str, Any], path: str) -> tuple[bool, Any]:
-    value: Any = data
-    for name in path.split("."):
-        if not isinstance(value, dict) or name not in value:
-            return False, None
-        value = value[name]
-    return True, value

@@ -26,7 +26,7 @@ from shared.mail.source import Identity, Source, Template, read
 from shared.mail.text import to_text
 from shared.model.ref import MailRef
 
-STANDARD = frozenset({"name", "email", "language", "unsubscribe_url"})  # next to postal_address, from_name, list_name
+STANDARD = frozenset({"name", "email", "language", "country", "unsubscribe_url"})  # next to postal_address, from_name, list_name
 VARIANTS = 64
 _TRACK = "_track"  # the track token's name among a recipient's values; no template can use it
 _NOT_ALPHANUMERIC = re.compile(r"[^A-Za-z0-9\u0080-\U0010ffff]")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -19,7 +20,8 @@ Label = Literal["human", "suspect", "machine", ""]
 @dataclass(frozen=True, slots=True)
 class Event:
     """`at`: when it happened (ms). `label` and `reason`: who made an open or click, and why we think so. `link`: its number, -1
-    for none. `hard`: a bounce for good. `code`: the provider's code or word, never free text."""
+    for none. `hard`: a bounce for good. `code`: the provider's code or word, never free text. `country` (ISO 3166-1 alpha-2) and `city`:
+    where the person who clicked was; of nothing else, since opens come from the mail services' proxies."""
 
     type: Type
     ref: str  # MailRef.text
@@ -30,6 +32,8 @@ class Event:
     hard: bool = False
     code: str = ""
     provider: str = ""
+    country: str = ""
+    city: str = ""
 
     @property
     def mail(self) -> MailRef:
@@ -52,11 +56,18 @@ class Event:
             type(event.at) is int and 0 <= event.at < 1 << 53,
             type(event.link) is int,
             type(event.hard) is bool,
-            all(_storable(text) for text in (event.reason, event.code, event.provider)),
+            all(_storable(text) for text in (event.reason, event.code, event.provider, event.country, event.city)),
         )
-        if not all(checks):
+        if not all(checks) or not _placed(event):
             raise BadInput("not an engagement event")
         return event
+
+
+def _placed(event: Event) -> bool:
+    """A person's click may have a country, which becomes a field's name, and then a city; nothing else may."""
+    if not event.country:
+        return not event.city
+    return (event.type, event.label) == ("clicked", "human") and re.fullmatch("[A-Z]{2}", event.country) is not None
 
 
 def _storable(text: object) -> bool:

@@ -5,6 +5,8 @@ asked       the spelling of the latest sign-up, where its confirmation goes; any
 status      "confirmed", or absent while pending
 suppressed  reasons, mirrored from suppressions/{sid} in the same commit
 segments    an index for batches to read by, empty unless mailable; never the truth
+country     as declared; nothing located ever replaces it
+located     {seen: {country: latest ms}, and of the latest confirmed sign-up: country, city, zone, at}
 tags, name, language, created_at, confirmed_at, consent
 """
 
@@ -16,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from shared.model.paths import Paths
-from shared.ports import ArrayUnion, Merge, Minimum, Write
+from shared.ports import ArrayUnion, Maximum, Merge, Minimum, Write
 
 CONFIRMED = "confirmed"
 EVERYONE = "everyone"
@@ -42,6 +44,25 @@ def segments_of(subscriber: Mapping[str, Any]) -> list[str]:
 def in_segment(subscriber: Mapping[str, Any], segment: str) -> bool:
     """The rule itself, on a document just read: the index may be stale."""
     return segment in segments_of(subscriber)
+
+
+def country_of(subscriber: Mapping[str, Any]) -> str:
+    """The declared country (ISO 3166-1 alpha-2), else the one located last, "" when neither is known."""
+    seen: Mapping[str, int] = (subscriber.get("located") or {}).get("seen", {})
+    return str(subscriber.get("country") or max(seen, key=lambda code: (seen[code], code), default=""))
+
+
+def clicked_from(paths: Paths, sid: str, country: str, at: int) -> Write:
+    """The write that notes where a click came from (`at` in ms): blind, order-free and idempotent. It makes nobody mailable."""
+    return Merge(paths.subscriber(sid), {f"located.seen.{country}": Maximum(at)})
+
+
+def signed_up_from(held: Mapping[str, Any], place: Mapping[str, str], at: int) -> dict[str, Any]:
+    """The field `located` after `held`, for a sign-up from `place` (country, city, zone) at `at` (ms): the latest one counts."""
+    seen: Mapping[str, int] = held.get("seen", {})
+    country = place["country"]
+    latest = held if held.get("at", -1) > at else {**place, "at": at}
+    return {**latest, "seen": {**seen, country: max(at, seen.get(country, 0))}}
 
 
 def printable_name(text: str) -> bool:

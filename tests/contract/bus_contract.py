@@ -11,8 +11,13 @@ from typing import Any
 
 import pytest
 
+from shared import logs
 from shared.errors import Unavailable
 from shared.ports import Bus
+
+AUDIENCE = "https://step.example/record"
+EMAIL = "push@local.example"
+ISSUER = "https://issuer.example"
 
 
 @dataclass
@@ -73,12 +78,30 @@ class BusContract:
         assert body["message"]["publishTime"].endswith("Z")
         assert isinstance(body["message"]["messageId"], str)
 
-    @pytest.mark.parametrize("status", [400, 500, 301, 203])
-    async def test_what_is_not_acknowledged_comes_again(self, bus: Bus, inbox: Inbox, status: int) -> None:
-        inbox.answer = lambda push: status if len(inbox.pushes) < 3 else 200
-        await bus.publish("events", [{"a": 1}])
-        assert await inbox.arrived(3) == [{"a": 1}] * 3
-        assert len({push.body["message"]["messageId"] for push in inbox.pushes}) == 1
+    async def test_the_request_that_publishes_is_carried(self, bus: Bus, inbox: Inbox) -> None:
+        carrying: list[dict[str, str]] = []
+        for n in range(3):
+            logs.begin("contract", {})
+            carrying.append(logs.carried())
+            await bus.publish("events", [{"n": n}, {"n": n}])
+        await inbox.arrived(6)
+        assert len({attributes["traceparent"] for attributes in carrying}) == 3
+        for push in inbox.pushes:
+            assert push.body["message"]["attributes"].items() >= carrying[push.data["n"]].items()
+
+    async def test_what_is_not_acknowledged_comes_again(self, bus: Bus, inbox: Inbox) -> None:
+        def refuse_twice(push: Push) -> int:
+            again = sum(other.body["message"]["messageId"] == push.body["message"]["messageId"] for other in inbox.pushes)
+            return int(push.data["status"]) if again < 3 else 200
+
+        inbox.answer = refuse_twice
+        statuses = [400, 500, 301, 203]  # side by side, for Pub/Sub's emulator waits seconds before it pushes again
+        await bus.publish("events", [{"status": status} for status in statuses])
+        found = await inbox.arrived(12)
+        await asyncio.sleep(0.3)
+        assert sorted(message["status"] for message in found) == sorted(statuses * 3)
+        assert len(inbox.pushes) == 12
+        assert len({push.body["message"]["messageId"] for push in inbox.pushes}) == 4
 
     async def test_a_topic_without_subscription_takes_messages(self, bus: Bus, inbox: Inbox) -> None:
         await bus.publish("silent", [{"a": 1}])

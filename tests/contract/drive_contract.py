@@ -1,4 +1,5 @@
-"""What every implementation of the Drive port does. A subclass gives fixtures `drive`, `folder` (its id) and `put(name, bytes)`."""
+"""What every implementation of the Drive port does. A subclass gives fixtures `drive`, `folder` (its id), `put(name, bytes)` and
+`put_doc(name, bytes)`: a Google Doc into which that text was typed."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import TypeAlias
 import pytest
 
 from shared.errors import NotFound
-from shared.ports import Drive
+from shared.ports import DOCUMENT, Drive
 
 Put: TypeAlias = "Callable[[str, bytes], object]"
 
@@ -42,6 +43,18 @@ class DriveContract:
         versions = [int(file.version) for file in seen]
         assert versions == sorted(set(versions))
         assert (await drive.list(folder))[0] == seen[-1], "looking changes nothing"
+
+    async def test_a_google_doc_comes_as_the_markdown_that_was_typed(self, drive: Drive, folder: str, put_doc: Put) -> None:
+        typed = (
+            b"---\nsubject: Hi {{ first_name or 'friend' }}\n---\n# News\n\n{% if a_b %}[Shop](https://a.example/){% endif %}\n"
+        )
+        put_doc("Spring news", typed)
+        (file,) = await drive.list(folder)
+        assert (file.name, file.mime, file.md5, file.size) == ("Spring news", DOCUMENT, "", 0)
+        assert await drive.download(file.id) == typed
+        put_doc("Spring news", b"changed")
+        (after,) = await drive.list(folder)
+        assert after.id == file.id and int(after.version) > int(file.version)
 
     async def test_many_files_come_in_pages(self, drive: Drive, folder: str, put: Put) -> None:
         names = [f"{n:04}.md" for n in range(1100)]

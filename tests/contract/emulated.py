@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import threading
@@ -13,7 +14,8 @@ from typing import Any
 
 import httplib2
 import uvicorn
-from googleapiclient.discovery import build
+from googleapiclient.discovery import build, build_from_document
+from googleapiclient.discovery_cache import get_static_doc
 from starlette.applications import Starlette
 
 from local.google import Google, google_app
@@ -38,6 +40,11 @@ class Emulated:
         options = {"api_endpoint": self.url + path}
         client = httplib2.Http(timeout=10, proxy_info=None)
         return build(name, version, http=client, static_discovery=True, cache_discovery=False, client_options=options)
+
+    def uploading(self) -> Any:
+        """The official client of Drive's files, which uploads to nowhere but the discovery document's own root."""
+        described = json.loads(get_static_doc("drive", "v3")) | {"rootUrl": f"{self.url}/", "baseUrl": f"{self.url}/drive/v3/"}
+        return build_from_document(described, http=httplib2.Http(timeout=10, proxy_info=None)).files()
 
 
 @contextmanager

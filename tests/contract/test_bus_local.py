@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 import stat
 from collections.abc import AsyncIterator, Callable
@@ -11,52 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import aiohttp.web
 import pytest
 from google.auth import exceptions, jwt
 
 from local.bus import LocalBus, Subscription, _backoff
 from local.issuer import LocalIssuer
-from shared.adapters.sqlite_bus import SqliteBus
+from shared import logs
+from shared.adapters.sqlite_bus import SCHEMA, SqliteBus
 from shared.errors import Unavailable
-from tests.contract.bus_contract import BusContract, Inbox, Push
+from tests.contract.bus_contract import AUDIENCE, EMAIL, ISSUER, BusContract, Inbox
 
 pytestmark = pytest.mark.network
-AUDIENCE = "https://step.example/record"
-EMAIL = "push@local.example"
-
-
-@pytest.fixture
-async def inbox() -> AsyncIterator[Inbox]:
-    inbox = Inbox()
-
-    async def take(request: aiohttp.web.Request) -> aiohttp.web.Response:
-        push = Push(await request.json(), request.headers["authorization"])
-        inbox.pushes.append(push)
-        status = inbox.answer(push)
-        if status is None:
-            await asyncio.sleep(30)
-        return aiohttp.web.Response(status=status or 500, headers={"location": "/elsewhere"})
-
-    app = aiohttp.web.Application()
-
-    async def elsewhere(request: aiohttp.web.Request) -> aiohttp.web.Response:
-        return aiohttp.web.Response()  # a redirect that was followed would be taken for an acknowledgement
-
-    app.router.add_post("/push", take)
-    app.router.add_get("/elsewhere", elsewhere)
-    runner = aiohttp.web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = aiohttp.web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    inbox.url = f"http://127.0.0.1:{runner.addresses[0][1]}/push"
-    yield inbox
-    await runner.cleanup()
-
-
-@pytest.fixture(scope="module")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> LocalIssuer:
-    return LocalIssuer(tmp_path_factory.mktemp("issuer"), "https://issuer.example")
 
 
 Make = Callable[..., LocalBus]
@@ -129,6 +95,47 @@ async def test_after_five_failures_a_message_is_a_dead_letter_until_replayed(
     await _drained(bus)
     assert await bus.dead_letters() == []
     assert len(await bus.recent()) == 3
+
+
+async def test_attributes_stay_with_a_message_through_dead_letter_and_replay(
+    local: Make, inbox: Inbox, publisher: SqliteBus
+) -> None:
+    bus = local(max_attempts=1)
+    await bus.start()
+    inbox.answer = lambda push: 500
+    logs.begin("contract", {})
+    carrying = logs.carried()
+    await publisher.publish("events", [{}])
+    await _drained(bus)
+    [letter] = await bus.dead_letters()
+    inbox.answer = lambda push: 200
+    await bus.replay()
+    await _drained(bus)
+    [delivered] = await bus.recent()
+    assert letter.attributes == delivered.attributes == carrying
+    assert [push.body["message"]["attributes"] for push in inbox.pushes] == [carrying] * 2
+
+
+async def test_a_file_from_before_attributes_goes_on(local: Make, inbox: Inbox, tmp_path: Path) -> None:
+    before = re.sub(r",\n    attributes TEXT NOT NULL DEFAULT '{}'", "", SCHEMA)
+    assert "attributes" not in before
+    with sqlite3.connect(tmp_path / "bus.db") as file:
+        file.executescript(before)
+        file.execute(
+            "INSERT INTO deliveries (subscription, topic, message, data, published, due)"
+            " VALUES ('record', 'events', 'm', '{}', 0, NULL)"
+        )
+        file.execute("INSERT INTO delivered VALUES (7, 'record', 'events', 'd', '{}', 0, 0, 1)")
+        file.execute("INSERT INTO dead_letters VALUES (8, 'record', 'events', 'l', '{}', 0, 0, 5, 500, 'answered 500')")
+    file.close()
+    bus = local()
+    await bus.start()
+    await inbox.arrived(1)
+    await bus.replay()
+    await inbox.arrived(2)
+    await _drained(bus)
+    assert [push.body["message"]["attributes"] for push in inbox.pushes] == [{}, {}]
+    assert [found.message for found in await bus.recent()] == ["l", "m", "d"]
 
 
 async def test_no_answer_in_time_and_no_endpoint_count_as_failures(local: Make, inbox: Inbox, publisher: SqliteBus) -> None:
@@ -252,7 +259,7 @@ async def test_every_push_carries_a_token_of_the_issuer(bus: SqliteBus, inbox: I
     scheme, _, token = inbox.pushes[0].authorization.partition(" ")
     claims = jwt.decode(token, certs=issuer.certificates(), audience=AUDIENCE)  # type: ignore[no-untyped-call]
     assert scheme == "Bearer"
-    assert (claims["iss"], claims["aud"], claims["email"]) == ("https://issuer.example", AUDIENCE, EMAIL)
+    assert (claims["iss"], claims["aud"], claims["email"]) == (ISSUER, AUDIENCE, EMAIL)
     assert claims["email_verified"] is True and claims["exp"] - claims["iat"] == 3600
 
 

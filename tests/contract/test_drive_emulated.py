@@ -10,8 +10,9 @@ from typing import Any
 import httplib2
 import pytest
 from googleapiclient.errors import HttpError
+from googleapiclient.http import MediaInMemoryUpload
 
-from shared.adapters.drive import GoogleDrive
+from shared.adapters.drive import GoogleDrive, _typed
 from shared.errors import BadInput
 from tests.contract.drive_contract import DriveContract, Put
 from tests.contract.emulated import Emulated
@@ -32,6 +33,11 @@ def folder() -> str:
 @pytest.fixture
 def put(twin: Emulated) -> Put:
     return lambda name, data: place(twin, name, data)
+
+
+@pytest.fixture
+def put_doc(twin: Emulated) -> Put:
+    return lambda name, data: place(twin, f"{name}.gdoc.md", data)
 
 
 @pytest.fixture
@@ -94,7 +100,7 @@ async def test_a_folder_inside_has_its_own_files(twin: Emulated, drive: GoogleDr
     found = files.list(q="mimeType = 'application/vnd.google-apps.folder'", fields="files(id,name,parents)").execute()["files"]
     assert [(one["name"], one["parents"]) for one in found] == [("sub", ["templates"])]
     assert [file.name for file in await drive.list(found[0]["id"])] == ["inner.md"]
-    with pytest.raises(BadInput, match="Only files with binary content"):
+    with pytest.raises(BadInput, match="Export only supports Docs"):
         await drive.download(found[0]["id"])
 
 
@@ -152,3 +158,83 @@ def test_nothing_outside_the_folder_can_be_reached(twin: Emulated) -> None:
         for prefix in ("/drive/v3/files/", "/templates/"):
             response, content = client.request(f"{twin.url}{prefix}{path}?alt=media")
             assert response.status == 404 and b"secret\n" not in content
+
+
+def the_file(files: Any, fields: str = "*") -> Any:
+    (found,) = files.list(fields=f"files({fields})").execute()["files"]
+    return found
+
+
+def test_a_google_doc_has_no_bytes_of_its_own(twin: Emulated, files: Any) -> None:
+    place(twin, "welcome.gdoc.md", b"# Hello\n\n*you*\n")
+    doc = the_file(files)
+    assert (doc["name"], doc["mimeType"]) == ("welcome", "application/vnd.google-apps.document")
+    assert not {"md5Checksum", "headRevisionId"} & set(doc) and doc["size"] == "1024"
+    error = error_of(files.get_media(fileId=doc["id"]))
+    assert (error["code"], error["errors"][0]["reason"]) == (403, "fileNotDownloadable")
+    assert files.export(fileId=doc["id"], mimeType="text/html").execute() == (
+        b"<html><body><h1>Hello</h1>\n<p><em>you</em></p>\n</body></html>"
+    )
+    assert files.export(fileId=doc["id"], mimeType="text/plain").execute().decode("utf-8-sig") == "# Hello\r\n\r\n*you*\r\n"
+    assert files.export(fileId=doc["id"], mimeType="text/markdown").execute().decode("utf-8-sig") == "# Hello\n\n*you*\n"
+    error = error_of(files.export(fileId=doc["id"], mimeType="image/png"))
+    assert (error["code"], error["message"]) == (400, "The requested conversion is not supported.")
+
+
+async def test_a_google_doc_too_large_to_export_is_a_sentence(twin: Emulated, files: Any, drive: GoogleDrive) -> None:
+    path = place(twin, "big.gdoc.md", b"x" * (10 << 20))
+    with pytest.raises(BadInput, match=r"This Google Doc is too large: .* 10 MB"):
+        await drive.download(the_file(files)["id"])
+    error = error_of(files.export(fileId=the_file(files)["id"], mimeType="text/html"))
+    assert (error["code"], error["errors"][0]["reason"]) == (403, "exportSizeLimitExceeded")
+    path.write_bytes(b"x" * ((10 << 20) - 100))
+    assert len(await drive.download(the_file(files)["id"])) == (10 << 20) - 100
+
+
+def test_a_template_typed_into_a_doc_is_mangled_by_its_export(twin: Emulated, files: Any) -> None:
+    """If this were not so, the adapter's repair would be tested by nothing."""
+    place(twin, "a.gdoc.md", b'---\nsubject: x\n---\n{{ first_name or "you" }} first_name\n')
+    exported = files.export(fileId=the_file(files)["id"], mimeType="text/markdown").execute().decode()
+    assert exported == "\ufeff\\---\nsubject: x\n\\---\n{{ first\\_name or “you” }} first_name\n"
+
+
+@pytest.mark.parametrize(
+    ("exported", "typed"),
+    [
+        ("\ufeff\\---  \n\nsubject: Hi\\!\n\n\\---\n\nText\\!", "---\n\nsubject: Hi!\n\n---\n\nText\\!"),
+        ("---\nsubject: Hi\n---", "---\nsubject: Hi\n---"),
+        ("Text\n\n\\---\n\nmore\n\n\\---\n", "Text\n\n\\---\n\nmore\n\n\\---\n"),
+        ("{{ a\\_b | replace(“\\\\n”, ‘x’) }} “a\\_b”", "{{ a_b | replace(\"\\n\", 'x') }} “a\\_b”"),
+        ("{% if a \\> 1\n and b %}", "{% if a > 1\n and b %}"),
+        ("plain", "plain"),
+    ],
+)
+def test_only_marks_and_settings_are_repaired(exported: str, typed: str) -> None:
+    assert _typed(exported) == typed
+
+
+def test_a_binary_file_names_its_revision(twin: Emulated, files: Any) -> None:
+    path = place(twin, "a.md", b"one")
+    before = the_file(files, "headRevisionId,md5Checksum")
+    assert the_file(files, "headRevisionId,md5Checksum") == before and before["headRevisionId"]
+    path.write_bytes(b"two")
+    after = the_file(files, "headRevisionId,md5Checksum")
+    assert all(after[field] != before[field] for field in before)
+
+
+def test_a_service_account_can_change_files_and_make_none(twin: Emulated) -> None:
+    path = place(twin, "a.md", b"one")
+    place(twin, "b.gdoc.md", b"doc")
+    files = twin.uploading()
+    ids = {one["name"]: one["id"] for one in files.list().execute()["files"]}
+    media = MediaInMemoryUpload(b"two\r\n", "text/markdown")
+    for request in (files.create(body={"name": "c.md", "parents": ["templates"]}), files.create(media_body=media)):
+        error = error_of(request)
+        assert (error["code"], error["errors"][0]["reason"]) == (403, "storageQuotaExceeded")
+        assert error["errors"][0]["domain"] == "usageLimits"
+    assert files.update(fileId=ids["a.md"], media_body=media, fields="size").execute() == {"size": "5"}
+    assert path.read_bytes() == b"two\r\n"
+    files.update(fileId=ids["a.md"], body={}, media_body=MediaInMemoryUpload(b"\0three\r", "text/markdown")).execute()
+    assert path.read_bytes() == b"\0three\r"
+    assert error_of(files.update(fileId=ids["b"], media_body=media))["code"] == 400
+    assert sorted(file.name for file in twin.google.drive.folder.iterdir()) == ["a.md", "b.gdoc.md"]

@@ -16,7 +16,7 @@ import pytest
 from googleapiclient.errors import HttpError
 
 from shared.adapters import google_rest
-from shared.adapters.sheets import Sheets
+from shared.adapters.sheets import WRITES, Sheets
 from shared.errors import BadInput, NotFound, Unavailable
 from tests.contract.emulated import Emulated, emulated
 from tests.contract.sheet_contract import SheetContract
@@ -69,18 +69,79 @@ async def test_an_unknown_spreadsheet_is_not_found(twin: Emulated) -> None:
     assert error == {"code": 404, "message": "Requested entity was not found.", "status": "NOT_FOUND"}
 
 
-async def test_over_the_quota_is_unavailable_and_writes_nothing(tmp_path: Path) -> None:
-    with emulated(tmp_path / "state", tmp_path / "templates", write_quota=2) as twin:
-        sheet = Sheets("book", twin.url)
-        await sheet.write({"Sheet1!A1": [["one"]]})
-        await sheet.append("Sheet1", [["two"]])
-        for attempt in (sheet.write({"Sheet1!A1": [["three"]]}), sheet.append("Sheet1", [["three"]])):
+class Time:
+    """A clock that only sleeping moves; `slept` has every pause."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.time += seconds
+        await asyncio.sleep(0)
+
+    @contextmanager
+    def quota(self, place: Path, writes: int) -> Iterator[tuple[Emulated, Sheets]]:
+        """A spreadsheet with a quota of so many writes a minute, on this clock."""
+        with emulated(place / "state", place / "templates", write_quota=writes) as twin:
+            twin.google.meter.now = self.now
+            yield twin, Sheets("book", twin.url, now=self.now, sleep=self.sleep)
+
+
+async def test_writes_beyond_the_quota_all_land_and_none_twice(tmp_path: Path) -> None:
+    time = Time()
+    with time.quota(tmp_path, writes=5) as (twin, sheet):
+        for n in range(12):
+            await sheet.append("Sheet1", [[n]])
+        assert await sheet.read(["Sheet1"]) == [[[str(n)] for n in range(12)]]
+        assert (twin.google.meter.writes, time.time // 60) == (12, 2) and twin.google.meter.refused > 0
+        await asyncio.gather(*(sheet.append("Sheet1", [[n]]) for n in range(12, 20)))
+        [rows] = await sheet.read(["Sheet1"])
+        assert sorted(int(row[0]) for row in rows) == [*range(20)] and twin.google.meter.writes == 20
+
+
+async def test_our_own_pace_stays_below_the_quota(tmp_path: Path) -> None:
+    time = Time()
+    with time.quota(tmp_path, writes=60) as (twin, sheet):
+        for n in range(WRITES):
+            await sheet.write({"Sheet1!A1": [[n]]})
+        assert time.slept == [], "a burst within the quota is not held up"
+        await asyncio.gather(*(sheet.write({f"Sheet1!B{n}": [[n]]}) for n in range(1, WRITES + 1)))
+        assert time.time == google_rest.WINDOW
+        assert (twin.google.meter.refused, twin.google.meter.writes) == (0, 2 * WRITES)
+        paused = len(time.slept)
+        await sheet.read(["Sheet1"])
+        assert len(time.slept) == paused, "reads are counted apart"
+
+
+async def test_a_quota_that_stays_used_up_is_unavailable_and_writes_nothing(tmp_path: Path) -> None:
+    time = Time()
+    with time.quota(tmp_path, writes=0) as (twin, sheet):
+        for attempt in (sheet.write({"Sheet1!A1": [["x"]]}), sheet.append("Sheet1", [["x"]])):
+            started = time.time
             with pytest.raises(Unavailable, match="429 Quota exceeded"):
                 await attempt
-        assert await sheet.read(["Sheet1"]) == [[["one"], ["two"]]]
-        assert (twin.google.meter.writes, twin.google.meter.refused) == (2, 2 * google_rest.ATTEMPTS)
+            assert google_rest.WINDOW < time.time - started <= google_rest.PATIENCE
+        assert await sheet.read(["Sheet1"]) == [[]]
         error = error_of(twin.raw("sheets", "v4").spreadsheets().values().clear(spreadsheetId="book", range="Sheet1"))
         assert (error["status"], error["details"][0]["reason"]) == ("RESOURCE_EXHAUSTED", "RATE_LIMIT_EXCEEDED")
+
+
+@pytest.mark.parametrize(("named", "slept"), [("7", 7), ("40", 40), ("3600", None), ("Sun, 06 Nov 1994 08:49:37 GMT", 1)])
+async def test_google_says_how_long_to_wait(named: str, slept: int | None) -> None:
+    time = Time()
+    given = answer("429 Too Many Requests", headers=f"Retry-After: {named}\r\n")
+    with answering(given) as (url, _), pytest.raises(Unavailable) as raised:
+        await Sheets("book", url, sleep=time.sleep).read(["A"])
+    assert raised.value.retry_after == (float(named) if named.isdigit() else 0)
+    if slept is None:
+        assert time.slept == []
+    else:
+        assert slept <= time.slept[0] <= slept + 1
 
 
 async def test_nobody_listening_is_unavailable() -> None:
@@ -112,9 +173,12 @@ def answering(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
             thread.join()
 
 
-def answer(status: str, **error: Any) -> bytes:
+def answer(status: str, headers: str = "", **error: Any) -> bytes:
     body = json.dumps({"error": {"message": "why", **error}}).encode()
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+    return f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+OVER_QUOTA = 8  # attempts: after waiting 1, 2, 4 … 32, 32 seconds and half a second each, PATIENCE is used up
 
 
 @pytest.mark.parametrize(
@@ -123,21 +187,25 @@ def answer(status: str, **error: Any) -> bytes:
         (b"", Unavailable, google_rest.ATTEMPTS, 1),  # taken, then silence: an append may have been applied
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", Unavailable, google_rest.ATTEMPTS, 1),
         (answer("503 Service Unavailable"), Unavailable, google_rest.ATTEMPTS, 1),
-        (answer("429 Too Many Requests"), Unavailable, google_rest.ATTEMPTS, google_rest.ATTEMPTS),
-        (answer("403 Forbidden", errors=[{"reason": "userRateLimitExceeded"}]), Unavailable, google_rest.ATTEMPTS, 1),
+        (answer("429 Too Many Requests"), Unavailable, OVER_QUOTA, OVER_QUOTA),
+        (answer("403 Forbidden", errors=[{"reason": "userRateLimitExceeded"}]), Unavailable, OVER_QUOTA, OVER_QUOTA),
         (answer("403 Forbidden", errors=[{"reason": "forbidden"}]), BadInput, 1, 1),
         (answer("400 Bad Request"), BadInput, 1, 1),
         (answer("404 Not Found"), NotFound, 1, 1),
     ],
 )
-async def test_what_is_tried_again(given: bytes, raised: type[Exception], reads: int, appends: int) -> None:
+async def test_what_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, given: bytes, raised: type[Exception], reads: int, appends: int
+) -> None:
+    monkeypatch.setattr("random.random", lambda: 0.5)
     with answering(given) as (url, methods):
+        sheet = Sheets("book", url, sleep=Time().sleep)
         with pytest.raises(raised):
-            await Sheets("book", url).append("Log", [["x"]])
+            await sheet.append("Log", [["x"]])
         assert methods == [b"POST"] * appends
         methods.clear()
         with pytest.raises(raised):
-            await Sheets("book", url).read(["Log"])
+            await sheet.read(["Log"])
         assert methods == [b"GET"] * reads
 
 

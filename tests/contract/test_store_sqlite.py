@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.adapters.sqlite_store import Operations, SqliteStore
+from shared.adapters.documents import Operations
+from shared.adapters.sqlite_store import SqliteStore
 from shared.errors import Conflict, Unavailable
 from shared.ports import ArrayUnion, Create, Delete, Filter, Maximum, Merge, Minimum, Write
 from tests.contract.store_contract import StoreContract
@@ -137,11 +138,8 @@ class Model:
         if isinstance(write, Create):
             if found:
                 return "exists"
-        elif write.if_version:
-            if not found:
-                return "missing"
-            if write.if_version == "stale":
-                return "version"
+        elif write.if_version and (not found or write.if_version == "stale"):
+            return "version"
         if isinstance(write, Delete):
             self.documents.pop(write.path, None)
             return ""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from shared.errors import ConfigError, Conflict, NotFound, Unavailable
 from shared.model.cells import stored
-from shared.ports import Document, File, Filter, Outcome, Outgoing, Rows, Store, Workbook, Write
+from shared.ports import Document, File, Filter, Location, Outcome, Outgoing, Rows, Secret, Store, Workbook, Write
 
 NOW = 1_800_000_000_000  # 2027-01-15 08:00 UTC
 DAY = 86_400_000
@@ -26,6 +26,18 @@ class FakeClock:
 
     def advance(self, milliseconds: int) -> None:
         self.time += milliseconds
+
+
+class FakeGeo:
+    """Knows the addresses in `places`, and keeps which ones were asked for."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, Location] = {}
+        self.asked: list[str] = []
+
+    def locate(self, address: str) -> Location:
+        self.asked.append(address)
+        return self.places.get(address, Location())
 
 
 class RecordingBus:
@@ -56,9 +68,9 @@ class FakeSecrets:
     def __init__(self, **values: list[bytes]) -> None:
         self.values = values
 
-    async def get(self, name: str) -> list[bytes]:
+    async def get(self, name: str) -> list[Secret]:
         try:
-            return self.values[name.replace("-", "_")]
+            return [Secret(value) for value in self.values[name.replace("-", "_")]]
         except KeyError:
             raise ConfigError(f"secret {name} is missing") from None
 

@@ -41,6 +41,19 @@ def test_a_mail_goes_to_the_address_its_kind_may_use(
     assert set(subscriber) <= set(FIELDS)
 
 
+@pytest.mark.parametrize(
+    ("fields", "country"),
+    [
+        ({}, ""),
+        ({"country": "DE", "located": {"seen": {"PT": NOW}}}, "DE"),
+        ({"located": {"seen": {"PT": NOW, "BR": NOW + 1}}}, "BR"),
+    ],
+)
+def test_a_template_may_name_the_country(world: World, fields: dict[str, Any], country: str) -> None:
+    found = Audience("C-0001", segment="everyone").recipient(SID, {"address": "a@example.com", **fields}, world.links, NOW)
+    assert found.fields["country"] == country and set(fields) <= set(FIELDS)
+
+
 async def test_a_sign_up_in_other_letters_is_confirmed_there_and_mailed_where_it_was(world: World) -> None:
     await world.system("confirm", "welcome")
     await world.add("ada@example.com")

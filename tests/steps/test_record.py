@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from shared.errors import BadInput
 from shared.model.event import Event
 from shared.model.paths import Paths
 from shared.model.ref import MailRef
+from shared.model.subscriber import country_of, mailable, segments_of
 from shared.ports import Create
 
 from .fakes import NOW
@@ -33,6 +35,15 @@ _events = st.lists(
         link=st.integers(-1, 2),
         hard=st.booleans(),
         code=st.sampled_from(["", "550 5.1.1"]),
+    )
+    | st.builds(
+        Event,
+        type=st.just("clicked"),
+        ref=st.sampled_from([REF.text, MailRef("welcome", "ab" * 16, "k1").text]),
+        at=st.integers(NOW, NOW + 3),
+        label=st.just("human"),
+        country=st.sampled_from(["PT", "DE"]),
+        city=st.sampled_from(["", "Porto"]),
     ),
     max_size=8,
 )
@@ -109,6 +120,44 @@ async def test_complaints_and_bounces_for_good_suppress(world: World, event: Eve
         assert found["segments"] == ["everyone"] and "suppressed" not in found and kept == {}
 
 
+CLICK = Event("clicked", REF.text, NOW, label="human", link=1, country="PT", city="Porto")
+
+
+async def test_a_located_click_is_noted_on_the_delivery_and_the_subscriber(world: World) -> None:
+    path = world.paths.subscriber(REF.sid)
+    person = {"address": "a@example.com", "status": "confirmed", "segments": ["everyone"], "country": "DE"}
+    await world.store.commit([Create(path, person)])
+    for event in (CLICK, replace(CLICK, at=NOW - 5), replace(CLICK, at=NOW - 1, country="BR", city="")):
+        await world.record().handle(event.to_message())
+    found = await world.data(path)
+    assert found == person | {"located": {"seen": {"PT": NOW, "BR": NOW - 1}}}
+    assert country_of(found) == "DE" and country_of({"located": found["located"]}) == "PT"
+    delivery = await world.data(world.paths.delivery("C-0001", REF.sid))
+    assert (delivery["countries"], delivery["cities"]) == (["PT", "BR"], ["Porto"])
+
+
+@pytest.mark.parametrize(
+    ("event", "count"),
+    [
+        (CLICK, 2),
+        (replace(CLICK, country="", city=""), 1),
+        (Event("opened", REF.text, NOW, label="human"), 1),
+        (Event("complained", REF.text, NOW), 3),
+    ],
+)
+async def test_an_event_costs_so_many_writes_and_no_read(world: World, event: Event, count: int) -> None:
+    before = replace(world.store.operations)
+    await world.record().handle(event.to_message())
+    after = world.store.operations
+    assert (after.reads - before.reads, after.writes - before.writes) == (0, count)
+
+
+async def test_a_click_of_somebody_erased_makes_nobody_mailable(world: World) -> None:
+    await world.record().handle(CLICK.to_message())
+    found = await world.data(world.paths.subscriber(REF.sid))
+    assert found == {"located": {"seen": {"PT": NOW}}} and not mailable(found) and segments_of(found) == []
+
+
 GOOD = Event("opened", REF.text, NOW, label="human").to_message()
 
 
@@ -135,6 +184,15 @@ GOOD = Event("opened", REF.text, NOW, label="human").to_message()
         {**GOOD, "reason": "\ud800"},
         {**GOOD, "code": "\ud800"},
         {**GOOD, "provider": "\udfff"},
+        {**GOOD, "country": "PT"},  # opens are not located
+        {**CLICK.to_message(), "label": "machine"},
+        {**CLICK.to_message(), "country": ""},
+        {**CLICK.to_message(), "country": "pt"},
+        {**CLICK.to_message(), "country": "P.T"},
+        {**CLICK.to_message(), "country": "PT\n"},
+        {**CLICK.to_message(), "country": 3},
+        {**CLICK.to_message(), "city": None},
+        {**CLICK.to_message(), "city": "\ud800"},
     ],
 )
 async def test_a_message_that_is_no_event_is_bad_input(world: World, message: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from functions.send_batch.handler import RETRIES, Pace
-from shared.adapters.sqlite_store import Operations
+from shared.adapters.documents import Operations
 from shared.errors import BadInput, Unavailable
 from shared.http import Request
 from shared.model import batch

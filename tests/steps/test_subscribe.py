@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,7 +13,8 @@ import pytest
 from functions.subscribe.handler import CONSENT_TEXT, network_of
 from shared.errors import Unavailable
 from shared.http import Request, Response
-from shared.model.subscriber import suppress
+from shared.model.subscriber import country_of, suppress
+from shared.ports import Location
 
 from .fakes import DAY, NOW, FaultyStore, nth
 from .world import World
@@ -55,7 +58,8 @@ async def test_a_form_leaves_evidence_a_pending_subscriber_and_one_request(world
         "source": "form",
         "network": "203.0.113.0/24",
         "agent": "Browser/1",
-        "requested": {"name": "Ada L", "language": "pt-BR", "tags": ["vip", "news"]},
+        "located": {},
+        "requested": {"name": "Ada L", "language": "pt-BR", "country": "", "tags": ["vip", "news"]},
     }
     request = {"campaign": "confirm", "batch": f"{sid}.{NOW // DAY}", "consent": consent.id}
     assert world.bus.messages == [("send-requests", request)]
@@ -83,6 +87,8 @@ BAD: list[tuple[dict[str, str], str]] = [
     ({"email": ADDRESS, "name": "a\x00b"}, "characters that cannot be shown"),
     ({"email": ADDRESS, "name": "a\u202eb"}, "characters that cannot be shown"),
     ({"email": ADDRESS, "language": "en_US!"}, "language must be a code"),
+    ({"email": ADDRESS, "country": "Germany"}, "country must be a code of two letters"),
+    ({"email": ADDRESS, "country": "xx"}, "country must be a code of two letters"),
 ]
 
 
@@ -96,7 +102,7 @@ async def test_bad_fields_get_one_sentence_and_store_nothing(
     answer = await world.subscribe().handle(post(fields))
     assert answer.status == 400
     told = json.loads(answer.body)
-    assert sentence in told["error"] and told["field"] in ("email", "name", "language")
+    assert sentence in told["error"] and told["field"] in ("email", "name", "language", "country")
     assert "\n" not in told["error"]
     assert world.versions() == {} and world.bus.messages == []
     assert "example.com" not in capsys.readouterr().out
@@ -216,6 +222,85 @@ async def test_confirming_a_second_sign_up_keeps_since_when_and_welcomes_nobody_
     assert (after["confirmed_at"], after["consent"]) == (NOW, before["consent"]) and after["segments"] == ["everyone", "vip"]
     await confirm(world, first)
     assert world.bus.take("send-requests") == [welcome]
+
+
+async def test_a_page_credits_the_country_data_and_loads_nothing_from_elsewhere(world: World) -> None:
+    page = (await world.subscribe().handle(Request("GET"))).body.decode()
+    assert "nro.net" in page and 'href="https://creativecommons.org/licenses/by/4.0/"' in page
+    assert "src=" not in page and re.findall(r'<link [^>]*href="([^"]*)"', page) == ["data:,"]
+
+
+LISBON = Location("PT", "Lisbon", "Europe/Lisbon")
+HERE = "203.0.113.77"  # where `form` comes from
+
+
+async def test_a_sign_up_is_located_in_its_evidence_and_on_the_subscriber_once_confirmed(world: World) -> None:
+    world.geo.places[HERE] = LISBON
+    path = await sign_up(world)
+    [consent] = await world.all(f"{world.paths.subscriber(world.sid(ADDRESS))}/consents")
+    assert consent.data["located"] == {"country": "PT", "city": "Lisbon", "zone": "Europe/Lisbon"}
+    assert "located" not in await world.subscriber(ADDRESS)
+    world.clock.advance(1000)
+    await confirm(world, path)
+    found = await world.subscriber(ADDRESS)
+    assert found["located"] == {"country": "PT", "city": "Lisbon", "zone": "Europe/Lisbon", "at": NOW, "seen": {"PT": NOW}}
+    assert "country" not in found and country_of(found) == "PT"
+    assert world.geo.asked == [HERE]  # neither the confirmation nor its page
+
+
+async def test_somebody_elses_sign_up_moves_no_subscriber(world: World) -> None:
+    await world.add(ADDRESS, located={"country": "DE", "at": NOW - 9, "seen": {"DE": NOW - 9}}, country="AT")
+    before = await world.subscriber(ADDRESS)
+    world.geo.places[HERE] = LISBON
+    await sign_up(world, country="FR")
+    assert await world.subscriber(ADDRESS) == before | {"asked": ADDRESS}
+
+
+async def test_a_declared_country_is_kept_whatever_is_located(world: World) -> None:
+    world.geo.places[HERE] = LISBON
+    path = await sign_up(world, country=" de ")
+    assert "country" not in await world.subscriber(ADDRESS)
+    await confirm(world, path)
+    found = await world.subscriber(ADDRESS)
+    assert (found["country"], found["located"]["country"], country_of(found)) == ("DE", "PT", "DE")
+    world.bus.messages.clear()
+    world.geo.places[HERE] = Location("BR")
+    await confirm(world, await sign_up(world))  # says nothing of a country
+    assert (await world.subscriber(ADDRESS))["country"] == "DE"
+    await confirm(world, await sign_up(world, country="FR"))
+    assert (await world.subscriber(ADDRESS))["country"] == "FR"
+
+
+async def test_the_latest_sign_up_counts_in_whatever_order_they_are_confirmed(world: World) -> None:
+    world.geo.places[HERE] = LISBON
+    first = await sign_up(world)
+    world.clock.advance(1000)
+    world.geo.places[HERE] = Location("BR", "", "America/Sao_Paulo")
+    second = await sign_up(world)
+    await confirm(world, second)
+    await confirm(world, first)
+    seen = {"PT": NOW, "BR": NOW + 1000}
+    assert (await world.subscriber(ADDRESS))["located"] == {
+        "country": "BR",
+        "zone": "America/Sao_Paulo",
+        "at": NOW + 1000,
+        "seen": seen,
+    }
+
+
+async def test_a_sign_up_from_nowhere_keeps_what_was_located(world: World) -> None:
+    located = {"seen": {"DE": NOW - 9}}
+    await world.add(ADDRESS, located=located)
+    await confirm(world, await sign_up(world))
+    assert (await world.subscriber(ADDRESS))["located"] == located
+
+
+async def test_a_sign_up_costs_two_writes_and_no_read(world: World) -> None:
+    world.geo.places[HERE] = LISBON
+    before = replace(world.store.operations)
+    await world.subscribe().handle(form(email=ADDRESS, country="DE"))
+    after = world.store.operations
+    assert (after.reads - before.reads, after.writes - before.writes) == (0, 2)
 
 
 async def test_coming_back_is_joining_again(world: World) -> None:

@@ -441,14 +441,15 @@ async def test_an_old_campaign_keeps_its_numbers_unless_somebody_spoiled_them(wo
 
 async def test_subscribers_and_suppressions_are_masked(world: World) -> None:
     await world.add("adalovelace@example.com", name="=cmd()", tags=["vip"])
-    await world.store.commit([Create(world.paths.subscriber("ff" * 16), {"address": "eve@example.com", "created_at": NOW})])
+    eve = {"address": "eve@example.com", "created_at": NOW, "located": {"seen": {"PT": NOW}}}
+    await world.store.commit([Create(world.paths.subscriber("ff" * 16), eve)])
     await world.store.commit(suppress(world.paths, "ff" * 16, "complaint", "mail of C-0001", NOW))
     await tick(world)
     everything = str(world.sheet.tabs)
     assert "adalovelace@" not in everything and "eve@" not in everything
     rows = {row[0]: row[1:] for row in shown(world, "Subscribers")}
     assert rows[world.sid("adalovelace@example.com")[:8]][:2] == ["a***@example.com", "'=cmd()"]
-    assert rows["ffffffff"][3] == "complaint"
+    assert rows["ffffffff"][3:5] == ["PT", "complaint"]
     assert shown(world, "Suppressions") == [["ffffffff", "complaint", "2027-01-15 08:00", "mail of C-0001"]]
     shows = board(world)
     assert (shows["Mailable subscribers"], shows["Waiting for confirmation"], shows["Complained"]) == ("1", "1", "1")

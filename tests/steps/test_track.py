@@ -11,6 +11,7 @@ from shared.errors import BadToken
 from shared.http import Request
 from shared.model.event import Event
 from shared.model.ref import MailRef
+from shared.ports import Location
 
 from .fakes import NOW
 from .world import World
@@ -111,6 +112,41 @@ async def test_hits_are_labelled(world: World, method: str, headers: Any, label:
     for path in (opened(world), clicked(world)):
         await world.track().handle(Request(method, path, headers=headers))
     assert [(hit.label, hit.reason) for hit in hits(world)] == [(label, reason)] * 2
+
+
+LISBON = Location("PT", "Lisbon", "Europe/Lisbon")
+READER = "85.240.1.1"
+
+
+async def test_a_persons_click_is_located_and_tells_no_address(world: World) -> None:
+    world.geo.places[READER] = LISBON
+    await world.track().handle(Request("GET", clicked(world), headers=BROWSER, client=READER))
+    assert READER not in str(world.bus.messages) and "Europe/Lisbon" not in str(world.bus.messages)
+    assert hits(world) == [Event("clicked", REF.text, NOW, label="human", link=3, country="PT", city="Lisbon")]
+
+
+async def test_a_click_from_nowhere_counts_all_the_same(world: World) -> None:
+    await world.track().handle(Request("GET", clicked(world), headers=BROWSER, client="10.0.0.1"))
+    assert hits(world) == [Event("clicked", REF.text, NOW, label="human", link=3)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "headers"),
+    [
+        (opened, "GET", BROWSER),
+        (opened, "GET", GMAIL),
+        (clicked, "GET", GMAIL),
+        (clicked, "GET", YAHOO),
+        (clicked, "GET", ROBOT),
+        (clicked, "GET", {}),
+        (clicked, "HEAD", BROWSER),
+    ],
+)
+async def test_nothing_else_is_located(world: World, kind: Any, method: str, headers: Any) -> None:
+    world.geo.places[READER] = LISBON
+    await world.track().handle(Request(method, kind(world), headers=headers, client=READER))
+    [hit] = hits(world)
+    assert (hit.country, hit.city) == ("", "") and world.geo.asked == []
 
 
 async def test_a_failed_publish_is_not_the_readers_trouble(world: World) -> None:

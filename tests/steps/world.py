@@ -29,7 +29,7 @@ from shared.model.tenant import Tenant
 from shared.ports import Create, Document, Merge, Store
 from shared.tokens import Tokens
 
-from .fakes import NOW, FakeClock, FakeDrive, FakeSecrets, FakeSender, FakeSheet, RecordingBus
+from .fakes import NOW, FakeClock, FakeDrive, FakeGeo, FakeSecrets, FakeSender, FakeSheet, RecordingBus
 
 BASE = "https://news.example"
 PEPPER = b"p" * 32
@@ -53,6 +53,7 @@ class World:
     sheet: FakeSheet = field(default_factory=FakeSheet)
     drive: FakeDrive = field(default_factory=lambda: FakeDrive(letter=LETTER, confirm=CONFIRM, welcome=WELCOME))
     sender: FakeSender = field(default_factory=FakeSender)
+    geo: FakeGeo = field(default_factory=FakeGeo)
     links: Links = field(default_factory=lambda: Links(BASE, Tokens([b"s" * 32])))
 
     @classmethod
@@ -63,13 +64,13 @@ class World:
     # --- steps ---
 
     def subscribe(self, store: Store | None = None) -> Subscribe:
-        return Subscribe(store or self.store, self.bus, self.clock, self.links, self.paths, PEPPER, TENANT, BASE)
+        return Subscribe(store or self.store, self.bus, self.clock, self.links, self.paths, PEPPER, TENANT, BASE, self.geo)
 
     def unsubscribe(self, store: Store | None = None) -> Unsubscribe:
         return Unsubscribe(store or self.store, self.bus, self.clock, self.links, self.paths, "Brand", BASE)
 
     def track(self) -> Track:
-        return Track(self.bus, self.clock, self.links)
+        return Track(self.bus, self.clock, self.links, self.geo)
 
     def webhooks(self) -> Webhooks:
         return Webhooks(self.bus, self.clock, self.links, FakeSecrets(webhook_generic=[KEY, OLD_KEY]))

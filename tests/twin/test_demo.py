@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -13,8 +15,11 @@ import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+
+from local.demo import CONTACTS, VISITOR
 
 REPO = Path(__file__).parents[2]
 
@@ -63,3 +68,20 @@ def test_killed_in_the_first_campaign_and_resumed_nobody_is_mailed_twice_or_lost
     assert ends["unknown"] <= 100  # two workers, one window each
     assert (found["imported"], found["rejected"], found["unsubscribed"]) == (462, 38, 5)
     assert [row["recipients"] for row in found["campaigns"]] == [463, 458]
+    scan((state / "twin.log").read_text("utf-8"))
+
+
+def scan(log: str) -> None:
+    """Every line of a step is an entry of a request; no line holds an address, of anybody, in any spelling."""
+    entries = [json.loads(line) for line in log.splitlines() if not line.startswith("tick: ")]
+    written = [entry for entry in entries if entry["step"]]
+    assert {entry["step"] for entry in written} >= {"send_batch", "record", "launch", "sync_sheet", "track"}
+    for entry in written:
+        assert entry["severity"] in ("INFO", "WARNING", "ERROR")
+        assert re.fullmatch("(projects/[^/]+/traces/)?[0-9a-f]{32}", entry["logging.googleapis.com/trace"])
+    assert re.findall(r"(?i)\S*(?:\w@|@\w|＠|%40|u0040|#64;)\S*", log.replace('"@type"', "")) == []
+    people = [contact["Email"].strip() for contact in csv.DictReader(CONTACTS.open(encoding="utf-8", newline=""))]
+    people = [VISITOR, *(address for address in people if "@" in address[1:-1])]
+    assert len(people) > 480
+    spoken = log + json.dumps(entries, ensure_ascii=False)
+    assert [address for address in people if address in spoken or quote(address, safe="") in spoken] == []

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from shared import asgi, logs
 from shared.asgi import MAX_BODY, client_address, served
 from shared.errors import BadInput, BadTemplate, BadToken, ConfigError, Conflict, NotFound, Unauthenticated, Unavailable
 from shared.http import Request, Response, redirect, text
-from tests.house.asgi import App, call
+from tests.house.asgi import Answer, App, call
 
 
 def app(handle: Callable[[Request], Awaitable[Response]], hops: int = 0) -> App:
@@ -100,11 +103,78 @@ async def test_a_wrong_setting_is_left_to_the_platform() -> None:
 @pytest.mark.parametrize("make", [BadInput, Unauthenticated, Unavailable, RuntimeError])
 async def test_no_address_reaches_the_log(make: Callable[[str], Exception], capsys: pytest.CaptureFixture[str]) -> None:
     await call(raising(make("no ada.l+x@mail.example.com or <bob@bücher.example>, sorry")), "GET", "/")
-    [line] = capsys.readouterr().out.splitlines()
+    line = capsys.readouterr().out.splitlines()[0]
     entry = json.loads(line)
-    assert entry["message"].count("[address]") >= 2 and entry["step"] == "step"
+    assert line.count("[address]") >= 2 and entry["step"] == "step"
     assert entry["severity"] in ("WARNING", "ERROR")
     assert "ada" not in line and "bob@" not in line and "example" not in line
+
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+def entries(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+async def test_an_unexpected_error_is_reported_without_query_token_or_reader(capsys: pytest.CaptureFixture[str]) -> None:
+    headers = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
+    path = "/k/C-0001~q6urq6urq6urq6urq6urqw~.AbCdEfGhIjKlMnOpQrStUA/averyverylongsegmentofwords?email=ada%40example.com"
+    await call(raising(ZeroDivisionError("x")), "GET", path, headers=headers)
+    error, slow = entries(capsys)
+    assert error["@type"].endswith("ReportedErrorEvent") and "ZeroDivisionError" in error["stack_trace"]
+    assert error["context"]["httpRequest"] == {"method": "GET", "url": "/k/…/…", "responseStatusCode": 500}
+    assert error["logging.googleapis.com/labels"]["request"] == slow["logging.googleapis.com/labels"]["request"] == TRACE
+
+
+async def test_only_what_is_slow_or_fails_on_our_side_is_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def step(request: Request) -> Response:
+        await asyncio.sleep(0.02)
+        return text("fine", 404)
+
+    await call(app(step), "GET", "/")
+    assert entries(capsys) == []
+    monkeypatch.setattr(asgi, "SLOW", 0.01)
+    await call(app(step), "GET", "/")
+    [entry] = entries(capsys)
+    assert 20 <= entry["metrics"]["request_latency"] < 2000 and (entry["status"], entry["step"]) == ("404", "step")
+    monkeypatch.undo()
+    await call(raising(Unavailable("x")), "GET", "/")
+    assert [found["status"] for found in entries(capsys) if "metrics" in found] == ["503"]
+
+
+@pytest.mark.parametrize(
+    ("error", "values", "labels"),
+    [
+        (Unauthenticated("no signature", 403), {"refused": 1}, {"status": "403"}),
+        (BadToken("x"), {"dead_tokens": 1}, {"kind": "link"}),
+    ],
+)
+async def test_refusals_are_counted(
+    error: Exception, values: dict[str, int], labels: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    await call(raising(error), "GET", "/")
+    [entry] = entries(capsys)
+    assert (entry["metrics"], entry["severity"]) == (values, "WARNING") and labels.items() <= entry.items()
+
+
+async def test_each_request_has_a_trace_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    async def step(request: Request) -> Response:
+        await asyncio.sleep(0.001)
+        logs.log("INFO", request.path)
+        return text("fine")
+
+    def visit(n: int) -> Awaitable[Answer]:
+        headers = {"traceparent": f"00-{n:032x}-{SPAN}-00"} if n % 2 else {"traceparent": f"00-{n}-ada@example.com"}
+        return asyncio.create_task(call(app(step), "GET", f"/{n}", headers=headers))  # uvicorn makes a task for each, too
+
+    answers = await asyncio.gather(*(visit(n) for n in range(1, 41)))
+    assert {answer.status for answer in answers} == {200}
+    found = {int(entry["message"]): entry["logging.googleapis.com/labels"]["request"] for entry in entries(capsys)}
+    assert len(set(found.values())) == 40
+    assert all(found[n] == f"{n:032x}" for n in range(1, 41, 2))
 
 
 async def test_a_redirect_to_any_target_can_be_sent() -> None:

@@ -37,6 +37,8 @@ def test_everything_missing_or_malformed_is_named_at_once() -> None:
         ({"PUSH_AUTH": ""}, "PUSH_AUTH is not set"),
         ({"PUSH_AUTH": "oidc"}, "PUSH_CERTS must be set"),
         ({"STATE_DIR": ""}, "STATE_DIR must be set"),
+        ({"STACK": "aws"}, "STACK must be embedded or google, not 'aws'"),
+        ({"STACK": "google"}, "GOOGLE_CLOUD_PROJECT must be set"),
         ({"PUBLIC_URL": "https://x.example/"}, "PUBLIC_URL must not end"),
         ({"TRUSTED_HOPS": "-1"}, "TRUSTED_HOPS must not be negative"),
     ],
@@ -48,6 +50,6 @@ def test_settings_that_contradict_are_refused(changes: dict[str, str], sentence:
 
 
 def test_a_word_out_of_a_list() -> None:
-    assert one_of("tls", "none", "tls") == "tls"
-    with pytest.raises(ConfigError, match="'ssl' must be one of none, tls"):
-        one_of("ssl", "none", "tls")
+    assert one_of("SECURITY", "tls", "none", "tls") == "tls"
+    with pytest.raises(ConfigError, match="SECURITY must be none or tls, not 'ssl'"):
+        one_of("SECURITY", "ssl", "none", "tls")

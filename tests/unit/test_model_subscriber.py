@@ -32,6 +32,34 @@ def test_mailable(changes: dict[str, Any], yes: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "country"),
+    [
+        ({}, ""),
+        ({"located": {}}, ""),
+        ({"located": None, "country": "DE"}, "DE"),
+        ({"located": {"seen": {"PT": 1, "BR": 2, "FR": 1}}}, "BR"),
+        ({"located": {"seen": {"PT": 2, "BR": 2}}}, "PT"),  # the same one each time
+        ({"located": {"seen": {"BR": 2, "PT": 2}}}, "PT"),
+        ({"located": {"seen": {"PT": 2}}, "country": "DE"}, "DE"),
+        ({"located": {"seen": {"PT": 2}}, "country": ""}, "PT"),
+    ],
+)
+def test_the_country_is_the_declared_one_else_the_last_located(fields: dict[str, Any], country: str) -> None:
+    assert model.country_of(fields) == country
+
+
+def test_an_older_sign_up_takes_nothing_back() -> None:
+    held = {"seen": {"PT": 5}}
+    older, newer = {"country": "PT", "city": "Porto"}, {"country": "PT", "city": "Lisbon"}
+    assert model.signed_up_from(held, older, 3) == {"country": "PT", "city": "Porto", "at": 3, "seen": {"PT": 5}}
+    for order in ([(older, 3), (newer, 9)], [(newer, 9), (older, 3)]):
+        found: dict[str, Any] = held
+        for place, at in order:
+            found = model.signed_up_from(found, place, at)
+        assert found == {"country": "PT", "city": "Lisbon", "at": 9, "seen": {"PT": 9}}
+
+
+@pytest.mark.parametrize(
     ("text", "tags"),
     [
         ("", []),

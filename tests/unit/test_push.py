@@ -8,6 +8,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from local.issuer import LocalIssuer
-from shared import push
+from shared import logs, push
 from shared.config import Pushed
 from shared.errors import BadInput, Unauthenticated, Unavailable
-from shared.push import STRIPPED, decode, pushed, ticked, verify
+from shared.push import STRIPPED, Envelope, pushed, ticked, verify
 from tests.house.asgi import Answer, call
 
 AUDIENCE, EMAIL, ISSUER = "https://news.example", "pusher@x.example", "https://issuer.example"
 MESSAGE = {"campaign": "C-0001", "batch": "000000"}
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+PARENT = f"00-{TRACE}-{SPAN}-01"
 
 
 def b64(data: Any) -> str:
@@ -33,6 +36,17 @@ def b64(data: Any) -> str:
 
 def raw_push(data: Any = MESSAGE) -> dict[str, Any]:
     return {"message": {"data": base64.b64encode(json.dumps(data).encode()).decode(), "messageId": "1"}, "subscription": "s"}
+
+
+def told(id: str = "1", published: str = "", attempt: int = 0) -> dict[str, Any]:
+    """A push with all that Pub/Sub says."""
+    body = raw_push() | {"deliveryAttempt": attempt}
+    body["message"] |= {"attributes": {"traceparent": PARENT}, "messageId": id, "publishTime": published}
+    return body
+
+
+def entries(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -72,7 +86,8 @@ def oidc(key: Key, monkeypatch: pytest.MonkeyPatch) -> Pushed:
 
 def settings(auth: str, certs: str = "") -> Pushed:
     return Pushed(
-        stack="x",
+        stack="embedded",
+        state_dir="x",
         tenant="t",
         public_url=AUDIENCE,
         push_auth=auth,
@@ -268,9 +283,63 @@ async def test_a_token_that_cloud_run_did_not_strip_is_refused(key: Key) -> None
 
 
 def test_raw_and_eventarc_bodies_hold_one_message() -> None:
-    assert decode(json.dumps(raw_push()).encode()) == MESSAGE
-    event = {"specversion": "1.0", "type": "google.cloud.pubsub.topic.v1.messagePublished", "data": raw_push()}
-    assert decode(json.dumps(event).encode()) == MESSAGE
+    body = told(id="17", published="2026-11-22T07:00:00.5Z", attempt=3)
+    event = {"specversion": "1.0", "type": "google.cloud.pubsub.topic.v1.messagePublished", "data": body}
+    for sent in (body, event):
+        found = Envelope.read(json.dumps(sent).encode())
+        assert found.message() == MESSAGE
+        assert (found.attributes, found.id, found.attempt) == ({"traceparent": PARENT}, "17", 3)
+        assert found.published == 1_795_330_800.5
+    assert Envelope.read(json.dumps(raw_push()).encode()).message() == MESSAGE
+
+
+@pytest.mark.parametrize("odd", [None, 3, "x", [], {"traceparent": 3}, {"traceparent": None}])
+async def test_what_only_the_logs_need_may_be_missing_or_odd(
+    oidc: Pushed, key: Key, odd: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = raw_push() | {"deliveryAttempt": odd}
+    body["message"] |= {"attributes": odd, "messageId": odd, "publishTime": odd}
+    answer, handed = await knock(oidc, key.sign(claims()), body=body)
+    assert (answer.status, handed) == (204, [MESSAGE])
+    [entry] = entries(capsys)
+    assert set(entry["metrics"]) == {"push_latency"}
+
+
+async def test_a_push_goes_on_with_the_request_that_published_it(
+    oidc: Pushed, key: Key, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = told(id="17", published=datetime.fromtimestamp(time.time() - 2, UTC).isoformat(), attempt=3)
+
+    async def step(message: Any) -> None:
+        logs.log("INFO", "at work")
+        raise Unavailable("x")
+
+    app: Any = Starlette(routes=[Route("/", pushed(lambda: oidc)(step), methods=["POST"])])
+    headers = {"authorization": f"Bearer {key.sign(claims())}", "traceparent": f"00-{'1' * 32}-{'2' * 16}-00"}
+    assert (await call(app, "POST", "/", json.dumps(body).encode(), headers)).status == 503
+    work, failure, measured = found = entries(capsys)
+    for entry in found:
+        assert entry["logging.googleapis.com/labels"]["request"] == TRACE
+        labels = {"step": "step", "request": TRACE, "parent": SPAN, "message_id": "17", "attempt": "3"}
+        assert entry["logging.googleapis.com/labels"] == labels
+    assert (work["message"], failure["severity"], measured["status"]) == ("at work", "ERROR", "503")
+    assert 2000 <= measured["metrics"]["push_lag"] < 10_000 and 0 <= measured["metrics"]["push_latency"] < 2000
+
+
+async def test_only_an_authenticated_push_says_whose_request_it_is(oidc: Pushed, capsys: pytest.CaptureFixture[str]) -> None:
+    await knock(oidc, "garbage", body=told())
+    [entry] = entries(capsys)
+    assert entry["metrics"] == {"refused": 1} and entry["status"] == "401"
+    assert entry["logging.googleapis.com/labels"]["request"] != TRACE
+    assert set(entry["logging.googleapis.com/labels"]) == {"step", "request"}
+
+
+async def test_a_message_that_cannot_be_read_is_named(oidc: Pushed, key: Key, capsys: pytest.CaptureFixture[str]) -> None:
+    body = told(id="18", attempt=5)
+    body["message"]["data"] = "%%%"
+    assert (await knock(oidc, key.sign(claims()), body=body))[0].status == 400
+    refused, _ = entries(capsys)
+    assert refused["logging.googleapis.com/labels"].items() >= {"message_id": "18", "attempt": "5"}.items()
 
 
 @pytest.mark.parametrize(
@@ -297,7 +366,7 @@ def test_raw_and_eventarc_bodies_hold_one_message() -> None:
 )
 async def test_a_body_that_is_no_push_is_bad_input(oidc: Pushed, key: Key, body: bytes) -> None:
     with pytest.raises(BadInput):
-        decode(body)
+        Envelope.read(body).message()
     if body:
         answer, handed = await knock(oidc, key.sign(claims()), body=body)
         assert (answer.status, answer.text, handed) == (400, "not a push message\n", [])
@@ -323,6 +392,17 @@ async def test_a_tick_needs_the_same_proof(oidc: Pushed, key: Key) -> None:
     assert (await call(app, "POST", "/", b"", {"authorization": "Bearer x"})).status == 401 and not ticks
     headers = {"authorization": f"Bearer {key.sign(claims())}"}
     assert (await call(app, "POST", "/", b"anything", headers)).status == 204 and ticks == [1]
+
+
+async def test_a_tick_starts_a_request_of_its_own(oidc: Pushed, key: Key, capsys: pytest.CaptureFixture[str]) -> None:
+    async def step() -> None:
+        logs.log("INFO", "tick")
+
+    app: Any = Starlette(routes=[Route("/", ticked(lambda: oidc)(step), methods=["POST"])])
+    for _ in range(2):
+        await call(app, "POST", "/", b"", {"authorization": f"Bearer {key.sign(claims())}"})
+    first, second = entries(capsys)
+    assert first["logging.googleapis.com/labels"]["request"] != second["logging.googleapis.com/labels"]["request"]
 
 
 async def test_the_wrong_proof_says_nothing_more(oidc: Pushed) -> None:

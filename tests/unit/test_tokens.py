@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import BadToken
-from shared.tokens import PURPOSES, Purpose, Tokens
+from shared.adapters.secret_manager import SecretManager
+from shared.errors import BadToken, Unavailable
+from shared.ports import SECRET_AGE, Secret
+from shared.tokens import HAND_OVER, PURPOSES, Purpose, Tokens
+from tests.steps.fakes import DAY, NOW, FakeClock
 
 OLD, NEW = b"o" * 32, b"n" * 32
 PAYLOAD = "C-0001~q6urq6urq6urq6urq6urqw~k.1"
@@ -61,10 +64,79 @@ def test_any_shorter_or_longer_token_is_refused() -> None:
             tokens.verify("leave", text)
 
 
-def test_the_newest_key_signs_and_all_verify() -> None:
+def test_the_first_key_signs_and_all_verify() -> None:
     before, during, after = Tokens([OLD]), Tokens([NEW, OLD]), Tokens([NEW])
     old, new = before.sign("track", PAYLOAD), during.sign("track", PAYLOAD)
     assert during.verify("track", old) == during.verify("track", new) == after.verify("track", new) == PAYLOAD
     for tokens, token in ((before, new), (after, old)):
         with pytest.raises(BadToken):
             tokens.verify("track", token)
+
+
+class Rotation:
+    """One signing key in a Secret Manager, a clock, and processes that read it, each with what it keeps."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.versions = [Secret(OLD, NOW - DAY)]
+        self.down = False
+
+    async def process(self) -> Tokens:
+        return await Tokens.load(SecretManager(self._read, lambda: self.clock.now() / 1000), self.clock)
+
+    async def _read(self, name: str) -> list[Secret]:
+        if self.down:
+            raise Unavailable("Secret Manager")
+        return list(self.versions)
+
+
+async def test_every_link_works_in_every_process_at_every_moment_of_a_rotation() -> None:
+    """Processes that read the keys at other times, and one that starts now; the service is away when some refresh."""
+    world = Rotation()
+    added = NOW + SECRET_AGE * 3 + 10_000  # a moment after a refresh
+    away = range(NOW + SECRET_AGE * 4 - 20_000, NOW + SECRET_AGE * 5 - 60_000)
+    processes = []
+    for _ in range(4):
+        processes.append(await world.process())
+        world.clock.advance(SECRET_AGE // 4)
+    made, signed_by = set(), []
+    while world.clock.now() < NOW + SECRET_AGE * 8:
+        if world.clock.now() == added:
+            world.versions.insert(0, Secret(NEW, added))
+        world.down = world.clock.now() in away
+        newcomer = [] if world.down else [await world.process()]
+        for process in processes + newcomer:
+            await process.fresh()
+            made.add(process.sign("leave", PAYLOAD))
+            signed_by.append((world.clock.now(), process.sign("leave", PAYLOAD) == Tokens([NEW]).sign("leave", PAYLOAD)))
+        for process in processes + newcomer:
+            await process.fresh()
+            for token in made:
+                assert process.verify("leave", token) == PAYLOAD
+        world.clock.advance(10_000)
+    assert {new for _, new in signed_by} == {True, False}
+    assert all(new == (at >= added + HAND_OVER) for at, new in signed_by), "all change over at the same moment"
+
+
+async def test_a_first_key_signs_at_once_and_a_key_taken_back_does_not() -> None:
+    world = Rotation()
+    world.versions = [Secret(OLD, NOW)]
+    tokens = await world.process()
+    assert tokens.sign("track", "abc.def") == GOLDEN
+    world.versions.insert(0, Secret(NEW, NOW))
+    world.clock.advance(HAND_OVER)
+    await tokens.fresh()
+    token = tokens.sign("track", "abc.def")
+    assert token != GOLDEN
+    world.versions.pop(0)
+    world.clock.advance(SECRET_AGE)
+    await tokens.fresh()
+    assert tokens.sign("track", "abc.def") == GOLDEN
+    with pytest.raises(BadToken):
+        tokens.verify("track", token)
+
+
+async def test_given_keys_need_no_refresh() -> None:
+    tokens = Tokens([OLD])
+    await tokens.fresh()
+    assert tokens.sign("track", "abc.def") == GOLDEN

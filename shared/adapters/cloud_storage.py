@@ -1,0 +1,89 @@
+"""The Objects port on Cloud Storage, through the official client (synchronous, therefore in threads).
+
+A blob is only ever created, never replaced: its name tells its content, so what is there under a name is what was to be put. That
+makes every call safe to repeat, keeps repeats off the limit of one write a second and object, and needs the least rights:
+`storage.objects.create` to put (Storage Object Creator), `storage.objects.get` and `.list` to get (Storage Object Viewer; without
+`list` Google answers 403 for an object that is not there).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from google.api_core import exceptions
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.cloud.storage import Client
+from google.cloud.storage.exceptions import DataCorruption
+from google.cloud.storage.retry import DEFAULT_RETRY
+from requests import RequestException
+
+from shared.errors import ConfigError, NotFound, Unavailable
+
+TIMEOUT = (3.05, 10.0)  # seconds to connect, and between two bytes
+DEADLINE = 20.0  # seconds after which a failed call is not tried again
+_RETRY = DEFAULT_RETRY.with_delay(initial=0.2, maximum=4.0).with_timeout(DEADLINE)
+
+
+class CloudStorage:
+    """Blobs in one bucket, which is the official client's."""
+
+    def __init__(self, bucket: Any) -> None:
+        self._bucket = bucket
+
+    @classmethod
+    def connect(cls, project: str, bucket: str, emulator_host: str = "") -> CloudStorage:
+        """`emulator_host` ("127.0.0.1:9023", or with its scheme) is reached without credentials. Raises ConfigError."""
+        if not bucket:
+            raise ConfigError("BUCKET is not set")
+        try:
+            if emulator_host:
+                options = {"api_endpoint": emulator_host if "://" in emulator_host else f"http://{emulator_host}"}
+                client = Client(project, credentials=AnonymousCredentials(), client_options=options)  # type: ignore[no-untyped-call]
+            else:
+                client = Client(project)
+        except DefaultCredentialsError:
+            raise ConfigError(
+                "Google credentials are missing: set GOOGLE_APPLICATION_CREDENTIALS or run as a service account"
+            ) from None
+        return cls(client.bucket(bucket))
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Create the blob; one that exists stays. Raises Unavailable, ConfigError when the bucket cannot be written to."""
+        await asyncio.to_thread(self._put, name, data)
+
+    async def get(self, name: str) -> bytes:
+        """The blob, its checksum verified. Raises NotFound, Unavailable, ConfigError when the bucket cannot be read."""
+        return await asyncio.to_thread(self._get, name)
+
+    def _put(self, name: str, data: bytes) -> None:
+        with self._errors():
+            try:
+                self._bucket.blob(name).upload_from_string(
+                    data, "application/octet-stream", if_generation_match=0, checksum="crc32c", timeout=TIMEOUT, retry=_RETRY
+                )
+            except exceptions.PreconditionFailed:
+                return
+            except exceptions.NotFound:
+                raise ConfigError(f"BUCKET: there is no bucket {self._bucket.name}") from None
+
+    def _get(self, name: str) -> bytes:
+        with self._errors():
+            try:
+                blob = self._bucket.blob(name)
+                return bytes(blob.download_as_bytes(checksum="crc32c", raw_download=True, timeout=TIMEOUT, retry=_RETRY))
+            except exceptions.NotFound:
+                raise NotFound(f"object {name}") from None
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """What the client raises, in our words."""
+        try:
+            yield
+        except exceptions.Forbidden:
+            raise ConfigError(f"BUCKET: this account may not use the bucket {self._bucket.name} so") from None
+        except (exceptions.GoogleAPIError, GoogleAuthError, DataCorruption, RequestException, OSError) as error:
+            raise Unavailable("Cloud Storage", type(error).__name__) from None

@@ -1,0 +1,21 @@
+"""The Objects of a stack."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from shared.config import Base
+from shared.ports import Objects
+
+
+@cache
+def open_objects(config: Base) -> Objects:
+    """Raises ConfigError."""
+    if config.stack == "embedded":
+        from shared.adapters.embedded import FolderObjects
+
+        return FolderObjects(Path(config.state_dir) / "objects")
+    from shared.adapters.cloud_storage import CloudStorage
+
+    return CloudStorage.connect(config.google_cloud_project, config.bucket, config.storage_emulator_host)
