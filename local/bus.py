@@ -15,7 +15,7 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,10 +28,10 @@ from shared.adapters.sqlite_bus import open_file
 from shared.adapters.sqlite_file import Work
 from shared.errors import Unavailable
 
-_ACKS = frozenset({102, 200, 201, 202, 204})  # https://cloud.google.com/pubsub/docs/push#receive_push
+ACKS = frozenset({102, 200, 201, 202, 204})  # https://cloud.google.com/pubsub/docs/push#receive_push
 _POLL = 0.2  # seconds until a publish by another process, or a back-off that has ended, is noticed
 _KEPT = 500  # delivered messages kept to look at
-_IDLE = 2.0  # seconds a connection is kept; shorter than any server's own limit, or a reused one may die under a push
+IDLE = 1.0  # seconds a connection is kept; shorter than any server's own limit, or a reused one may die under a push
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class DeadLetter:
     attributes: dict[str, str]
 
 
-class _Delivery(NamedTuple):
+class Delivery(NamedTuple):
     id: int
     subscription: str
     message: str
@@ -93,7 +93,7 @@ class _Delivery(NamedTuple):
     attributes: str
 
 
-class _Failure(NamedTuple):
+class Failure(NamedTuple):
     status: int
     reason: str
 
@@ -131,7 +131,7 @@ class LocalBus:
         await self._file.write(self._declare)
         self._loop = asyncio.get_running_loop()
         self._file.listeners.add(self._published)
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE)
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
         self._pump_task = asyncio.create_task(self._pump())
 
@@ -163,12 +163,12 @@ class LocalBus:
     async def recent(self, limit: int = 100) -> list[Delivered]:
         """What was delivered last, newest first; about the last 500 are kept."""
         rows = await self._rows("SELECT * FROM delivered ORDER BY seq DESC LIMIT ?", limit)
-        return [Delivered(**_read(row)) for row in rows]
+        return [Delivered(**read_row(row)) for row in rows]
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """What was given up, newest first."""
         rows = await self._rows("SELECT * FROM dead_letters ORDER BY at DESC, id DESC LIMIT ?", limit)
-        return [DeadLetter(**_read(row)) for row in rows]
+        return [DeadLetter(**read_row(row)) for row in rows]
 
     async def replay(self, id: int | None = None) -> int:
         """Deliver one dead letter again, or all of them, with all attempts ahead; how many there were."""
@@ -178,7 +178,7 @@ class LocalBus:
                 "INSERT INTO deliveries (id, subscription, topic, message, data, published, due, attributes)"
                 " SELECT id, subscription, topic, message, data, published, ?, attributes FROM dead_letters"
                 " WHERE id = coalesce(?, id)",
-                (_now(), id),
+                (now(), id),
             )
             return connection.execute("DELETE FROM dead_letters WHERE id = coalesce(?, id)", (id,)).rowcount
 
@@ -202,7 +202,7 @@ class LocalBus:
         connection.execute("DELETE FROM subscriptions")
         rows = [(subscription.name, subscription.topic) for subscription in self._subscriptions.values()]
         connection.executemany("INSERT INTO subscriptions VALUES (?, ?)", rows)
-        connection.execute("UPDATE deliveries SET due = ? WHERE due IS NULL", (_now(),))
+        connection.execute("UPDATE deliveries SET due = ? WHERE due IS NULL", (now(),))
 
     def _published(self) -> None:
         with suppress(RuntimeError):  # our loop was closed without `stop`
@@ -226,57 +226,41 @@ class LocalBus:
                     async with asyncio.timeout(_POLL):  # wait_for of Python 3.11 can swallow a cancellation
                         await self._wake.wait()
 
-    async def _claim(self) -> list[_Delivery]:
+    async def _claim(self) -> list[Delivery]:
         """Mark due deliveries as in flight, as many as there is room for."""
         room = {name: self._concurrency - self._busy[name] for name in self._subscriptions}
-        now = _now()
+        at = now()
 
         def look(connection: sqlite3.Connection) -> list[str]:
             due = "SELECT 1 FROM deliveries WHERE subscription = ? AND due <= ? LIMIT 1"
-            return [name for name in room if room[name] > 0 and connection.execute(due, (name, now)).fetchone()]
+            return [name for name in room if room[name] > 0 and connection.execute(due, (name, at)).fetchone()]
 
-        def claim(connection: sqlite3.Connection) -> list[_Delivery]:
-            found: list[_Delivery] = []
+        def claim(connection: sqlite3.Connection) -> list[Delivery]:
+            found: list[Delivery] = []
             for name in names:
                 rows = connection.execute(
                     "UPDATE deliveries SET due = NULL, attempts = attempts + 1 WHERE id IN"
                     " (SELECT id FROM deliveries WHERE subscription = ? AND due <= ? ORDER BY due LIMIT ?)"
                     " RETURNING id, subscription, message, data, published, attempts, failures, attributes",
-                    (name, now, room[name]),
+                    (name, at, room[name]),
                 )
-                found += map(_Delivery._make, rows.fetchall())
+                found += map(Delivery._make, rows.fetchall())
             return found
 
         names = await self._file.read(look)
         return await self._file.write(claim) if names else []
 
-    async def _deliver(self, subscription: Subscription, delivery: _Delivery) -> None:
+    async def _deliver(self, subscription: Subscription, delivery: Delivery) -> None:
         try:
-            failure = await self._push(subscription, delivery)
+            failure = await push(self._session, self._sign, subscription, _envelope(delivery))
             if failure is None:
-                await self._settle(lambda connection: _ack(connection, delivery))
+                await self._settle(lambda connection: acknowledge(connection, delivery))
             else:
                 _log.warning("push to %s, attempt %d: %s", subscription.name, delivery.attempts, failure.reason)
                 await self._settle(lambda connection: _nack(connection, subscription, delivery, failure))
         finally:
             self._busy[subscription.name] -= 1
             self._wake.set()
-
-    async def _push(self, subscription: Subscription, delivery: _Delivery) -> _Failure | None:
-        assert self._session is not None
-        try:
-            headers = {"Authorization": f"Bearer {self._sign(subscription.audience)}"}
-            body = _envelope(delivery)
-            async with (
-                asyncio.timeout(subscription.ack_deadline),
-                self._session.post(subscription.endpoint, json=body, headers=headers, allow_redirects=False) as response,
-            ):
-                await response.read()
-                return None if response.status in _ACKS else _Failure(response.status, f"answered {response.status}")
-        except TimeoutError:
-            return _Failure(0, f"no answer within {subscription.ack_deadline:g} s")
-        except Exception as error:  # whatever happened, the message was not acknowledged
-            return _Failure(0, f"no answer ({type(error).__name__})")
 
     async def _settle(self, work: Work[None]) -> None:
         """Record a push's end, however long the file is unavailable: until then nobody else would."""
@@ -288,44 +272,63 @@ class LocalBus:
                 await asyncio.sleep(_POLL)
 
 
-def _read(row: dict[str, Any]) -> dict[str, Any]:
+def read_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row of a table of messages as its dataclass takes it."""
     return row | {"data": json.loads(row["data"]), "attributes": json.loads(row["attributes"])}
 
 
-def _ack(connection: sqlite3.Connection, delivery: _Delivery) -> None:
+async def push(
+    session: aiohttp.ClientSession | None, sign: Callable[[str], str], subscription: Subscription, body: Mapping[str, Any]
+) -> Failure | None:
+    """Hand a push body to the subscription's endpoint, signed for its audience; None when it was acknowledged."""
+    assert session is not None
+    try:
+        headers = {"Authorization": f"Bearer {sign(subscription.audience)}"}
+        async with (
+            asyncio.timeout(subscription.ack_deadline),
+            session.post(subscription.endpoint, json=body, headers=headers, allow_redirects=False) as response,
+        ):
+            await response.read()
+            return None if response.status in ACKS else Failure(response.status, f"answered {response.status}")
+    except TimeoutError:
+        return Failure(0, f"no answer within {subscription.ack_deadline:g} s")
+    except Exception as error:  # whatever happened, the message was not acknowledged
+        return Failure(0, f"no answer ({type(error).__name__})")
+
+
+def acknowledge(connection: sqlite3.Connection, delivery: Delivery) -> None:
     cursor = connection.execute(
         "INSERT INTO delivered (subscription, topic, message, data, published, at, attempts, attributes)"
         " SELECT subscription, topic, message, data, published, ?, attempts, attributes FROM deliveries WHERE id = ?",
-        (_now(), delivery.id),
+        (now(), delivery.id),
     )
     connection.execute("DELETE FROM deliveries WHERE id = ?", (delivery.id,))
     connection.execute("DELETE FROM delivered WHERE seq <= ?", ((cursor.lastrowid or 0) - _KEPT,))
 
 
-def _nack(connection: sqlite3.Connection, subscription: Subscription, delivery: _Delivery, failure: _Failure) -> None:
+def _nack(connection: sqlite3.Connection, subscription: Subscription, delivery: Delivery, failure: Failure) -> None:
     failures = delivery.failures + 1
     if failures < subscription.max_attempts:
         connection.execute(
             "UPDATE deliveries SET failures = ?, due = ? WHERE id = ?",
-            (failures, _now() + round(_backoff(subscription, failures) * 1000), delivery.id),
+            (failures, now() + round(backoff(subscription, failures) * 1000), delivery.id),
         )
         return
     connection.execute(
         "INSERT INTO dead_letters SELECT id, subscription, topic, message, data, published, ?, attempts, ?, ?, attributes"
         " FROM deliveries WHERE id = ?",
-        (_now(), *failure, delivery.id),
+        (now(), *failure, delivery.id),
     )
     connection.execute("DELETE FROM deliveries WHERE id = ?", (delivery.id,))
 
 
-def _backoff(subscription: Subscription, failures: int) -> float:
+def backoff(subscription: Subscription, failures: int) -> float:
     """Seconds to wait: doubling from `min_backoff`, a quarter more or less, within the subscription's bounds."""
     delay: float = subscription.min_backoff * 2 ** (failures - 1) * random.uniform(0.75, 1.25)  # noqa: S311
     return max(subscription.min_backoff, min(subscription.max_backoff, delay))
 
 
-def _envelope(delivery: _Delivery) -> dict[str, Any]:
+def _envelope(delivery: Delivery) -> dict[str, Any]:
     """The push body: https://cloud.google.com/pubsub/docs/push#properties_of_a_push_request"""
     published = datetime.fromtimestamp(delivery.published / 1000, UTC).isoformat(timespec="milliseconds")
     return {
@@ -340,5 +343,5 @@ def _envelope(delivery: _Delivery) -> dict[str, Any]:
     }
 
 
-def _now() -> int:
+def now() -> int:
     return time.time_ns() // 1_000_000

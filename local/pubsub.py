@@ -2,7 +2,9 @@
 
 The emulator pushes without the Authorization header and the deliveryAttempt that Google sends. So it pushes to a forwarder of ours,
 which signs and counts, and hands on to the step: authentication is never switched off. What else Google would tell by metrics is
-read from taps: pull subscriptions that see every message of a topic. It all lands in the tables of `shared.adapters.sqlite_bus`:
+read from taps: pull subscriptions that see every message of a topic. The back-off is the forwarder's too: it answers a failure when the
+wait is over, because the emulator forgets messages of a subscription with a retry policy. It all lands in the tables of
+`shared.adapters.sqlite_bus`:
 
     deliveries    published, and neither acknowledged nor given up
     delivered     acknowledged by the step, through the forwarder
@@ -22,10 +24,9 @@ import secrets
 import sqlite3
 import warnings
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from local.bus import _ACKS, _IDLE, DeadLetter, Delivered, Subscription, _ack, _Delivery, _Failure, _now, _read
+from local.bus import (
+    IDLE,
+    DeadLetter,
+    Delivered,
+    Delivery,
+    Failure,
+    Subscription,
+    acknowledge,
+    backoff,
+    now,
+    push,
+    read_row,
+)
 from local.dead_letters import CALL, SOURCE, Clients, DeadLetters, content, dead, letter, milliseconds, told
 from shared.adapters.sqlite_bus import open_file
 from shared.errors import Unavailable
@@ -54,6 +67,7 @@ _SEEN = (
     " subscription = :subscription) AND NOT EXISTS (SELECT 1 FROM delivered WHERE message = :message AND"
     " subscription = :subscription)"  # a tap, too, delivers at least once
 )
+_LONGEST = 5.0  # seconds a failure is held back: the emulator has two pushes of a subscription under way at most
 
 _log = logging.getLogger(__name__)
 # Deprecated on Google, where it may miss messages; the emulator has them all in one memory, and a tap must not wait for the next.
@@ -85,8 +99,8 @@ class PubsubBus:
         self._forwarder = forwarder
         self._token = secrets.token_urlsafe()  # or anyone on the machine could have a forged push signed
         self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._failures: dict[int, _Failure] = {}  # by delivery, the last one
-        self._pushes: set[asyncio.Task[_Failure | None]] = set()
+        self._failures: dict[int, Failure] = {}  # by delivery, the last one
+        self._pushes: set[asyncio.Task[Failure | None]] = set()
         self._clients: Clients | None = None
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
@@ -98,7 +112,7 @@ class PubsubBus:
     async def start(self) -> None:
         """Declare everything, and let the emulator push until `stop`. Raises Unavailable."""
         self._clients = Clients(self._project, self._host)
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE)
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
         await self._file.write(lambda connection: _execute(connection, _INDEX))
         with told():
@@ -140,13 +154,13 @@ class PubsubBus:
     async def recent(self, limit: int = 100) -> list[Delivered]:
         """What was delivered last, newest first; about the last 500 are kept."""
         rows = await self._rows("SELECT * FROM delivered ORDER BY seq DESC LIMIT ?", limit)
-        return [Delivered(**_read(row)) for row in rows]
+        return [Delivered(**read_row(row)) for row in rows]
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """What was given up, newest first. Raises Unavailable."""
         await self._read_taps()
         rows = await self._rows("SELECT * FROM dead_letters ORDER BY at DESC, id DESC LIMIT ?", limit)
-        return [DeadLetter(**_read(row)) for row in rows]
+        return [DeadLetter(**read_row(row)) for row in rows]
 
     async def replay(self, id: int | None = None) -> int:
         """Publish one dead letter again, or all of them; how many there were. Raises Unavailable."""
@@ -183,10 +197,6 @@ class PubsubBus:
         await self._declare_subscription(grave, grave, ack_deadline_seconds=60)
         options = {
             "ack_deadline_seconds": math.ceil(subscription.ack_deadline),
-            "retry_policy": {
-                "minimum_backoff": timedelta(seconds=subscription.min_backoff),
-                "maximum_backoff": timedelta(seconds=subscription.max_backoff),
-            },
             "dead_letter_policy": {
                 "dead_letter_topic": f"projects/{self._project}/topics/{grave}",
                 "max_delivery_attempts": subscription.max_attempts,
@@ -217,13 +227,13 @@ class PubsubBus:
                 body["deliveryAttempt"] = delivery.attempts
             if self._closed:
                 return Response(status_code=503)
-            push = asyncio.create_task(self._push(subscription, body))
-            self._pushes.add(push)
-            push.add_done_callback(self._pushes.discard)
-            await asyncio.wait([push])
-            if push.cancelled():
+            under_way = asyncio.create_task(push(self._session, self._sign, subscription, body))
+            self._pushes.add(under_way)
+            under_way.add_done_callback(self._pushes.discard)
+            await asyncio.wait([under_way])
+            if under_way.cancelled():
                 return Response(status_code=503)
-            failure = push.result()
+            failure = under_way.result()
             if delivery is not None:
                 await self._settle(delivery, failure)
         except Unavailable as error:
@@ -232,14 +242,16 @@ class PubsubBus:
         if failure is None:
             return Response(status_code=204)
         _log.warning("push to %s, attempt %d: %s", subscription.name, body.get("deliveryAttempt", 0), failure.reason)
+        if delivery is not None and not self._closed:
+            await asyncio.sleep(min(backoff(subscription, delivery.failures + 1), _LONGEST))
         return Response(status_code=failure.status if failure.status >= 400 else 502)  # the emulator takes 203 for an answer
 
-    async def _found(self, subscription: Subscription, message: str) -> _Delivery | None:
+    async def _found(self, subscription: Subscription, message: str) -> Delivery | None:
         """The row of a message, this attempt counted; None when it was acknowledged before (its answer came too late)."""
 
-        def find(connection: sqlite3.Connection) -> _Delivery | None:
+        def find(connection: sqlite3.Connection) -> Delivery | None:
             row = connection.execute(_FIND, (message, subscription.name)).fetchone()
-            return None if row is None else _Delivery(*row)
+            return None if row is None else Delivery(*row)
 
         found = await self._file.read(find)
         if found is None:
@@ -247,26 +259,11 @@ class PubsubBus:
             found = await self._file.read(find)
         return found
 
-    async def _push(self, subscription: Subscription, body: Mapping[str, Any]) -> _Failure | None:
-        assert self._session is not None
-        try:
-            headers = {"Authorization": f"Bearer {self._sign(subscription.audience)}"}
-            async with (
-                asyncio.timeout(subscription.ack_deadline),
-                self._session.post(subscription.endpoint, json=body, headers=headers, allow_redirects=False) as response,
-            ):
-                await response.read()
-                return None if response.status in _ACKS else _Failure(response.status, f"answered {response.status}")
-        except TimeoutError:
-            return _Failure(0, f"no answer within {subscription.ack_deadline:g} s")
-        except Exception as error:  # whatever happened, the message was not acknowledged
-            return _Failure(0, f"no answer ({type(error).__name__})")
-
-    async def _settle(self, delivery: _Delivery, failure: _Failure | None) -> None:
+    async def _settle(self, delivery: Delivery, failure: Failure | None) -> None:
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(_ATTEMPTED, (delivery.attempts, failure is not None, _now(), delivery.id))
+            connection.execute(_ATTEMPTED, (delivery.attempts, failure is not None, now(), delivery.id))
             if failure is None:
-                _ack(connection, delivery)
+                acknowledge(connection, delivery)
 
         if failure is not None:
             self._failures[delivery.id] = failure
@@ -319,7 +316,7 @@ class PubsubBus:
         found = letter(message, self._subscriptions[name].topic)
         alike = "SELECT id FROM deliveries WHERE subscription = ? AND data = ? AND published = ? ORDER BY failures DESC LIMIT 1"
         delivery = connection.execute(alike, (name, content(message), found.published)).fetchone()
-        failure = _Failure(0, "")
+        failure = Failure(0, "")
         if delivery is not None:
             connection.execute("DELETE FROM deliveries WHERE id = ?", delivery)
             failure = self._failures.pop(delivery[0], failure)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from google.auth import exceptions, jwt
 
-from local.bus import LocalBus, Subscription, _backoff
+from local.bus import LocalBus, Subscription, backoff
 from local.issuer import LocalIssuer
 from shared import logs
 from shared.adapters.sqlite_bus import SCHEMA, SqliteBus
@@ -158,9 +158,9 @@ async def test_no_answer_in_time_and_no_endpoint_count_as_failures(local: Make, 
 async def test_attempts_are_spaced_by_a_growing_back_off(local: Make, inbox: Inbox, publisher: SqliteBus) -> None:
     subscription = Subscription("s", "t", "", "", min_backoff=1.0, max_backoff=6.0)
     for failures, low, high in ((1, 1.0, 1.25), (2, 1.5, 2.5), (3, 3.0, 5.0), (4, 6.0, 6.0), (40, 6.0, 6.0)):
-        delays = [_backoff(subscription, failures) for _ in range(200)]
+        delays = [backoff(subscription, failures) for _ in range(200)]
         assert low <= min(delays) <= max(delays) <= high
-    assert len({_backoff(subscription, 2) for _ in range(20)}) > 1
+    assert len({backoff(subscription, 2) for _ in range(20)}) > 1
 
     bus = local(min_backoff=60.0, max_backoff=60.0)
     await bus.start()

@@ -154,7 +154,7 @@ async def test_after_five_failures_a_message_is_a_dead_letter_until_replayed(
     for letter in dead:
         assert (letter.subscription, letter.topic, letter.attempts) == ("record", "events", 5)
         assert (letter.status, letter.reason, letter.attributes) == (503, "answered 503", logs.carried())
-        assert 10_000 < letter.at - letter.published < 30_000
+        assert letter.at > letter.published
     assert len(await bus.dead_letters(limit=1)) == 1
     assert [found.data for found in await bus.recent()] == [{"bad": 0}]
 
@@ -178,6 +178,19 @@ async def test_after_five_failures_a_message_is_a_dead_letter_until_replayed(
     assert await operator.replay("record") == 0
     assert sorted(found.data["bad"] for found in await bus.recent()) == [0, 1, 2]
     await clients.close()
+
+
+async def test_a_step_that_was_away_for_a_moment_misses_nothing(twin: Make, publisher: Pubsub, inbox: Inbox) -> None:
+    """The emulator forgets messages of a subscription with a retry policy: see local.pubsub."""
+    bus = await twin(max_attempts=100, min_backoff=0.5, max_backoff=30.0)
+    back = time.monotonic() + 3.5
+    inbox.answer = lambda push: 502 if time.monotonic() < back else 204
+    for n in range(60):
+        await publisher.publish("events", [{"n": n}])
+        await asyncio.sleep(0.03)
+    await _drained(bus)
+    assert {push.data["n"] for push in inbox.pushes} == set(range(60))
+    assert await bus.dead_letters() == []
 
 
 async def test_what_is_published_is_pending_until_it_is_acknowledged(twin: Make, publisher: Pubsub, inbox: Inbox) -> None:
