@@ -14,9 +14,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 from .report import Goal, Row, compared
 
@@ -27,6 +28,7 @@ TICKS = ("launch", "sync_sheet")
 HELLO = "bench.hello"
 START = Goal("≤", 2.0)
 _ROOT = Path(__file__).parents[1]
+_Import: TypeAlias = "ast.Import | ast.ImportFrom"
 _PROBE = """
 import resource, sys, time
 def figures():
@@ -36,10 +38,10 @@ def figures():
     except OSError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # on Linux it may be the parent's
     return [1000 * spent, peak / 1024]
-__import__(sys.argv[1])
+exec(sys.argv[1])
 found = figures()
-for name in sys.argv[2:]:
-    __import__(name)
+for statement in sys.argv[2:]:
+    exec(statement)
 found += figures()
 import json
 print(json.dumps(found))
@@ -49,13 +51,13 @@ _FIGURES = (("start", "ms CPU"), ("memory", "MB"), ("ready", "ms CPU"), ("memory
 
 def run() -> list[Row]:
     """Rows for CPU and for peak memory of each step."""
-    loads = {HELLO: [HELLO], **{step: [main(step), *on_google(step)] for step in (*HOT, *TICKS)}}
+    loads = {HELLO: [f"import {HELLO}"], **{step: [at_start(step), *on_google(step)] for step in (*HOT, *TICKS)}}
     found: dict[str, list[list[float]]] = {name: [] for name in loads}  # a list of figures for each round
     with TemporaryDirectory(prefix="bench-") as cache:
-        for modules in loads.values():
-            _probe(modules, cache)  # compiles
+        for statements in loads.values():
+            _probe(statements, cache)  # compiles
         for _ in range(ROUNDS):
-            tries = [{name: _probe(modules, cache) for name, modules in loads.items()} for _ in range(TRIES)]
+            tries = [{name: _probe(statements, cache) for name, statements in loads.items()} for _ in range(TRIES)]
             for name in loads:
                 found[name].append([min(figures) for figures in zip(*(one[name] for one in tries), strict=True)])
     return [_row(at, step, found) for at in range(len(_FIGURES)) for step in (*HOT, *TICKS)]
@@ -67,31 +69,33 @@ def _row(at: int, step: str, found: dict[str, list[list[float]]]) -> Row:
     return compared(f"{what} of {step} / bare hello", unit, ours, hello, START if what == "start" and step in HOT else None)
 
 
-def _probe(modules: list[str], cache: str) -> list[float]:
+def _probe(statements: list[str], cache: str) -> list[float]:
     """The figures of one interpreter."""
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": cache}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [sys.executable, "-c", _PROBE, *modules]
+    command = [sys.executable, "-c", _PROBE, *statements]
     done = subprocess.run(command, env=environment, cwd=_ROOT, capture_output=True, check=True)
     figures: list[float] = json.loads(done.stdout)
     return figures
 
 
-# --- what a step loads, read from the source --------------------------------------------------------------------------
+# --- what a step imports, read from the source ------------------------------------------------------------------------
 
 
-def main(step: str) -> str:
-    """The module that the framework imports."""
-    return f"functions.{step}.main"
+def at_start(step: str) -> str:
+    """What the framework imports, as a statement."""
+    return f"import functions.{step}.main"
 
 
 def on_google(step: str) -> list[str]:
-    """What a step imports after its main.py, on Google: the adapters that the `shared.stack` modules it names choose there, and
-    what those import within functions. Without repeats, in order."""
-    ports = [module for module in _imports(_tree(main(step)).body) if module.startswith("shared.stack.")]
-    adapters = [module for port in ports for body in _functions(port) for module in _imports(body)]
-    put_off = [module for adapter in adapters for module in _within_functions(adapter)]
-    return list(dict.fromkeys([*adapters, *put_off]))
+    """What a step imports after that, on Google: the adapters that the `shared.stack` modules it names choose there, and what those
+    import within functions. Statements, without repeats, in order."""
+    ports = [
+        module for node in _imports(_tree(f"functions.{step}.main").body) if (module := _module(node)).startswith("shared.stack.")
+    ]
+    adapters = [node for port in ports for body in _functions(port) for node in _imports(body)]
+    put_off = [node for adapter in adapters for node in _within_functions(_module(adapter))]
+    return list(dict.fromkeys(map(ast.unparse, [*adapters, *put_off])))
 
 
 def _tree(module: str) -> ast.Module:
@@ -103,15 +107,14 @@ def _functions(module: str) -> Iterator[list[ast.stmt]]:
     return (node.body for node in _tree(module).body if isinstance(node, ast.FunctionDef))
 
 
-def _within_functions(module: str) -> Iterator[str]:
+def _within_functions(module: str) -> Iterator[_Import]:
     functions = (node for node in ast.walk(_tree(module)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    return (name for function in functions for name in _imports(ast.walk(function)))
+    return (node for function in functions for node in _imports(ast.walk(function)))
 
 
-def _imports(nodes: Iterator[ast.AST] | list[ast.stmt]) -> Iterator[str]:
-    """The modules named by those of the nodes that are imports, relative ones left out."""
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
+def _imports(nodes: Iterable[ast.AST]) -> Iterator[_Import]:
+    return (node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+def _module(node: _Import) -> str:
+    return node.names[0].name if isinstance(node, ast.Import) else node.module or ""
