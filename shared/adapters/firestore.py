@@ -24,6 +24,7 @@ from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import FirestoreGrpcAsyncIOTransport
 from google.cloud.firestore_v1.types import firestore as api
 
+from shared.adapters import credentials
 from shared.adapters.documents import Operations, check_collection, check_writes, field, is_number, names, same, split
 from shared.errors import Conflict, Unavailable
 from shared.ports import MAX_WRITES, ArrayUnion, Create, Delete, Document, Filter, Maximum, Merge, Minimum, Write
@@ -31,6 +32,7 @@ from shared.ports import MAX_WRITES, ArrayUnion, Create, Delete, Document, Filte
 ATTEMPTS = 5
 PAUSE = 0.1  # seconds before the second attempt; doubles from there
 TIMEOUT = 10.0  # seconds an attempt
+MAX_DETAIL = 300  # characters of Google's own sentence
 MAX_READS = 300  # documents in one BatchGetDocuments
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -41,8 +43,10 @@ _RunQuery = api.RunQueryRequest.pb(api.RunQueryRequest()).__class__
 _Aggregate = api.RunAggregationQueryRequest.pb(api.RunAggregationQueryRequest()).__class__
 
 _AND, _IS_NULL, _LESS_THAN, _EQUAL, _ARRAY_CONTAINS = 1, 3, 1, 5, 7  # of StructuredQuery's operators
+# As in the official document client: the generated one would wait for ever on a connection that died silently.
+_CHANNEL = (("grpc.keepalive_time_ms", 30_000), ("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 _REFUSED = (exceptions.AlreadyExists, exceptions.FailedPrecondition, exceptions.NotFound)
-_NOT_TAKEN = (exceptions.Aborted, exceptions.ResourceExhausted)  # contention or quota: surely not applied
+_FINAL = frozenset({3, 5, 7, 9, 11, 12, 16})  # google.rpc.Code: our fault or the operator's
 _CODES: dict[int, Literal["exists", "version"]] = {6: "exists", 9: "version", 5: "version"}  # google.rpc.Code
 T = TypeVar("T")
 
@@ -59,13 +63,16 @@ class Firestore:
 
     @classmethod
     def connect(cls, project: str, database: str = "(default)", emulator_host: str = "") -> Firestore:
-        """With default credentials, or to an emulator. Needs a running event loop."""
+        """With default credentials (ConfigError without), or to an emulator. Needs a running event loop."""
         name = f"projects/{project}/databases/{database}"
         metadata = [("google-cloud-resource-prefix", name)]
-        if not emulator_host:
-            return cls(FirestoreAsyncClient(), name, metadata)
-        transport = FirestoreGrpcAsyncIOTransport(host=emulator_host, channel=grpc.aio.insecure_channel(emulator_host))
-        return cls(FirestoreAsyncClient(transport=transport), name, [*metadata, ("authorization", "Bearer owner")])
+        if emulator_host:
+            channel = grpc.aio.insecure_channel(emulator_host, options=_CHANNEL)
+            metadata.append(("authorization", "Bearer owner"))
+        else:
+            with credentials.needed():
+                channel = FirestoreGrpcAsyncIOTransport.create_channel(options=_CHANNEL)
+        return cls(FirestoreAsyncClient(transport=FirestoreGrpcAsyncIOTransport(channel=channel)), name, metadata)
 
     async def close(self) -> None:
         await self._client.transport.close()  # type: ignore[no-untyped-call]
@@ -208,15 +215,16 @@ class Firestore:
                 answer = api.CommitResponse.pb(await self._client.commit(request, **self._options))
                 return [_written(*pair) for pair in zip(writes, answer.write_results, strict=True)]
             except _REFUSED as error:
-                versions = await self._read_back(writes) if lost else [None]
-                if None in versions:
+                if not any(map(_claims, writes)) or _no_database(error):
+                    raise _unavailable(error) from None
+                versions = await self._read_back(writes) if lost else None
+                if versions is None:
                     raise _conflict(error, writes) from None
-                return [version for version in versions if version is not None]
+                return versions
             except exceptions.GoogleAPICallError as error:
-                failure = error
+                failure, lost = error, True
                 if not _passing(error):
                     break
-                lost = lost or not isinstance(error, _NOT_TAKEN)
             await _pause(attempt)
         raise _unavailable(failure)
 
@@ -231,7 +239,8 @@ class Firestore:
 
     async def _write_each(self, writes: Sequence[Write]) -> list[str | Conflict | Unavailable]:
         found: dict[str, str | Conflict | Unavailable] = {}
-        left, lost = list(writes), set[str]()  # lost: an earlier attempt may have been applied
+        left = list(writes)
+        lost, final = set[str](), set[str]()  # an earlier attempt may have been applied; trying again is no use
         for attempt in range(ATTEMPTS):
             request = _BatchWrite(database=self._database, writes=[self._write(write) for write in left])
             try:
@@ -240,32 +249,41 @@ class Firestore:
                 )
             except exceptions.GoogleAPICallError as error:
                 found |= {write.path: _unavailable(error) for write in left}
+                lost |= {write.path for write in left}
                 if not _passing(error):
                     break
-                if not isinstance(error, _NOT_TAKEN):
-                    lost |= {write.path for write in left}
             else:
                 for write, result, status in zip(left, answer.write_results, answer.status, strict=True):
                     if not status.code:
                         found[write.path] = _written(write, result)
-                    elif status.code in _CODES:
+                    elif status.code in _CODES and _claims(write):
                         found[write.path] = Conflict(write.path, _CODES[status.code])
                     else:
-                        found[write.path] = Unavailable("firestore", f"code {status.code}")
-            left = [write for write in left if isinstance(found[write.path], Unavailable)]
+                        found[write.path] = Unavailable("firestore", f"code {status.code} {status.message}"[:MAX_DETAIL])
+                        lost.add(write.path)
+                        if status.code in _FINAL:
+                            final.add(write.path)
+            left = [write for write in left if isinstance(found[write.path], Unavailable) and write.path not in final]
             if not left:
                 break
             await _pause(attempt)
         doubtful = [write for write in writes if isinstance(found[write.path], Conflict) and write.path in lost]
-        for write, version in zip(doubtful, await self._read_back(doubtful), strict=True):
-            if version is not None:
-                found[write.path] = version
+        for write, document in zip(doubtful, await self._read_again(doubtful), strict=True):
+            if _holds(write, document):
+                found[write.path] = document.version if document else ""
         return [found[write.path] for write in writes]
 
-    async def _read_back(self, writes: Sequence[Write]) -> list[str | None]:
-        """For each write whose reply was lost: the document's version when it holds what was to be written, else None."""
-        documents = await self.get_many([write.path for write in writes])
-        return [_holds(write, document) for write, document in zip(writes, documents, strict=True)]
+    async def _read_back(self, writes: Sequence[Write]) -> list[str] | None:
+        """The documents' versions when a commit whose reply was lost was applied, else None. Its claims prove it: the rest of an
+        atomic commit came with them, and may have been overwritten since."""
+        documents = await self._read_again(writes)
+        pairs = list(zip(writes, documents, strict=True))
+        if not all(_holds(write, document) for write, document in pairs if _claims(write)):
+            return None
+        return ["" if isinstance(write, Delete) or document is None else document.version for write, document in pairs]
+
+    async def _read_again(self, writes: Sequence[Write]) -> list[Document | None]:
+        return await self.get_many([write.path for write in writes])
 
     def _billed(self, versions: Sequence[str]) -> None:
         deletes = sum(1 for version in versions if not version)
@@ -377,13 +395,16 @@ def _written(write: Write, result: Any) -> str:
 # --- what became of a write -------------------------------------------------------------------------------------------
 
 
-def _holds(write: Write, document: Document | None) -> str | None:
-    """The document's version ("" for a Delete) when it is as `write` leaves it, else None."""
-    if isinstance(write, Delete):
-        return "" if document is None else None
-    if document is None:
-        return None
-    return document.version if all(_has(document.data, key, value) for key, value in write.data.items()) else None
+def _claims(write: Write) -> bool:
+    """Whether a write has a precondition: the others are blind, and repeating them is harmless."""
+    return isinstance(write, Create) or write.if_version is not None
+
+
+def _holds(write: Write, document: Document | None) -> bool:
+    """Whether the document is as `write` leaves it."""
+    if isinstance(write, Delete) or document is None:
+        return isinstance(write, Delete) and document is None
+    return all(_has(document.data, key, value) for key, value in write.data.items())
 
 
 def _has(data: dict[str, Any], key: str, value: Any) -> bool:
@@ -398,26 +419,24 @@ def _has(data: dict[str, Any], key: str, value: Any) -> bool:
 
 
 def _conflict(error: exceptions.GoogleAPICallError, writes: Sequence[Write]) -> Conflict:
-    """Firestore does not say which write's precondition failed, so it is named only when one alone can be meant."""
-    creates = isinstance(error, exceptions.AlreadyExists)
-    meant = [write for write in writes if isinstance(write, Create) == creates and (creates or _conditional(write))]
-    path = meant[0].path if meant else writes[0].path
-    return Conflict(path, "exists" if creates else "version")
+    """Firestore does not say which write was refused: it is named for certain only when one alone can be meant."""
+    why: Literal["exists", "version"] = "exists" if isinstance(error, exceptions.AlreadyExists) else "version"
+    meant = [write.path for write in writes if _claims(write) and isinstance(write, Create) == (why == "exists")]
+    return Conflict(meant[0] if meant else writes[0].path, why)
 
 
-def _conditional(write: Write) -> bool:
-    return not isinstance(write, Create) and write.if_version is not None
+def _no_database(error: exceptions.GoogleAPICallError) -> bool:
+    """Whether NOT_FOUND speaks of the database instead of a document."""
+    return isinstance(error, exceptions.NotFound) and "does not exist for project" in str(error)
 
 
 def _passing(error: exceptions.GoogleAPICallError) -> bool:
     """Whether trying again may help."""
-    return not isinstance(error, exceptions.ClientError) or isinstance(
-        error, (*_NOT_TAKEN, exceptions.Cancelled, exceptions.TooManyRequests)
-    )
+    return error.grpc_status_code is None or error.grpc_status_code.value[0] not in _FINAL
 
 
 def _unavailable(error: exceptions.GoogleAPICallError) -> Unavailable:
-    return Unavailable("firestore", type(error).__name__)
+    return Unavailable("firestore", f"{type(error).__name__} {error.message}"[:MAX_DETAIL])
 
 
 async def _pause(attempt: int) -> None:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, cast
 
+import grpc.aio
 import pytest
 import pytest_asyncio
+from google.api_core import exceptions
+from google.auth.exceptions import DefaultCredentialsError
+from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import FirestoreGrpcAsyncIOTransport
+from google.cloud.firestore_v1.types import Document, Value, WriteResult
+from google.cloud.firestore_v1.types import firestore as api
+from google.rpc.status_pb2 import Status
 
 from local.emulators import Emulators
 from shared.adapters import firestore
 from shared.adapters.documents import Operations
 from shared.adapters.firestore import Firestore
-from shared.errors import Conflict, Unavailable
+from shared.errors import ConfigError, Conflict, Unavailable
 from shared.ports import ArrayUnion, Create, Delete, Filter, Maximum, Merge, Minimum, Write
 from tests.contract.store_contract import StoreContract
 from tests.faults.proxy import Proxy, proxied
@@ -22,9 +30,15 @@ from tests.faults.proxy import Proxy, proxied
 pytestmark = pytest.mark.network
 
 
+@pytest.fixture
+def project() -> str:
+    """Its own for each test, so that none sees another's documents."""
+    return f"t-{secrets.token_hex(4)}"
+
+
 @pytest_asyncio.fixture
-async def store(emulators: Emulators) -> AsyncIterator[Firestore]:
-    store = Firestore.connect(f"t-{secrets.token_hex(4)}", emulator_host=emulators.firestore)
+async def store(emulators: Emulators, project: str) -> AsyncIterator[Firestore]:
+    store = Firestore.connect(project, emulator_host=emulators.firestore)
     yield store
     await store.close()
 
@@ -50,11 +64,11 @@ async def test_operations_are_counted_as_firestore_bills_them(store: Firestore) 
 
 
 @pytest_asyncio.fixture
-async def cutting(emulators: Emulators, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Firestore, Proxy]]:
+async def cutting(emulators: Emulators, project: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Firestore, Proxy]]:
     """A store whose next `proxy.most` replies are lost."""
     monkeypatch.setattr(firestore, "PAUSE", 0.001)
     async with proxied(emulators.firestore, random.randrange(1 << 30)) as (proxy, host):
-        store = Firestore.connect(f"t-{secrets.token_hex(4)}", emulator_host=host)
+        store = Firestore.connect(project, emulator_host=host)
         proxy.chance, proxy.most = 1.0, 0
         yield store, proxy
         await store.close()
@@ -106,17 +120,41 @@ async def test_somebody_elses_write_is_not_taken_for_ours(cutting: tuple[Firesto
     assert document is not None and document.data == {"owner": "them"}
 
 
-async def test_of_many_claims_with_lost_replies_one_wins(cutting: tuple[Firestore, Proxy]) -> None:
+async def test_of_many_claims_with_lost_replies_the_owner_knows(
+    cutting: tuple[Firestore, Proxy], emulators: Emulators, project: str
+) -> None:
     store, proxy = cutting
-    proxy.chance, proxy.most = 0.3, 1 << 30
+    truth = Firestore.connect(project, emulator_host=emulators.firestore)
     for round_ in range(10):
+        proxy.chance, proxy.most = 0.7, 1 << 30
         claims = [store.commit([Create(f"claims/{round_}", {"owner": n})]) for n in range(8)]
         results = await asyncio.gather(*claims, return_exceptions=True)
-        assert [type(result) for result in results].count(list) <= 1
+        document = await truth.get(f"claims/{round_}")
+        assert document is not None
+        owner = document.data["owner"]
+        assert isinstance(results[owner], list | Unavailable), "its own claim was refused to it"
+        assert [n for n, result in enumerate(results) if isinstance(result, list)] in ([owner], [])
         assert not [result for result in results if not isinstance(result, list | Conflict | Unavailable)]
-        if winners := [n for n, result in enumerate(results) if isinstance(result, list)]:
-            document = await store.get(f"claims/{round_}")
-            assert document is not None and document.data == {"owner": winners[0]}
+    await truth.close()
+    assert proxy.cut["Commit"] > 0
+
+
+async def test_a_blind_half_that_moved_on_does_not_hide_our_commit(
+    cutting: tuple[Firestore, Proxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same person signs up twice at once, and the first reply is lost."""
+    store, proxy = cutting
+
+    async def meanwhile(attempt: int) -> None:
+        if not attempt:
+            proxy.most = 0
+            await store.commit([Merge("subscribers/1", {"asked": "Other@x.example"})])
+
+    monkeypatch.setattr(firestore, "_pause", meanwhile)
+    proxy.most = 1
+    versions = await store.commit([Create("consents/1", {"at": 1}), Merge("subscribers/1", {"asked": "a@x.example"})])
+    documents = await store.get_many(["consents/1", "subscribers/1"])
+    assert versions == [document and document.version for document in documents]
 
 
 async def test_replies_that_stay_lost_are_unavailable(cutting: tuple[Firestore, Proxy]) -> None:
@@ -128,3 +166,74 @@ async def test_replies_that_stay_lost_are_unavailable(cutting: tuple[Firestore, 
     assert all(isinstance(result, Unavailable) for result in await store.write_many([Create("d/1", {})]))
     proxy.most = 0
     assert await store.count("c") == 2, "what was said to be unavailable had been written"
+
+
+# --- what Firestore says -----------------------------------------------------------------------------------------------
+
+
+class Scripted:
+    """A client that gives the scripted answers, one a call."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+
+    async def _answer(self, *_: Any, **__: Any) -> Any:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    commit = batch_write = _answer
+
+    async def batch_get_documents(self, request: api.BatchGetDocumentsRequest, **_: Any) -> Any:
+        found = Document(name=request.documents[0], fields={"a": Value(integer_value=1)})
+
+        async def stream() -> AsyncIterator[api.BatchGetDocumentsResponse]:
+            yield api.BatchGetDocumentsResponse(found=found)
+
+        return stream()
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> Firestore:
+    monkeypatch.setattr(firestore, "PAUSE", 0.001)
+    return Firestore(cast(Any, Scripted(*answers)), "projects/p/databases/(default)", [])
+
+
+def status(code: int) -> api.BatchWriteResponse:
+    return api.BatchWriteResponse(write_results=[WriteResult()], status=[Status(code=code, message="said")])
+
+
+@pytest.mark.parametrize("code", [2, 4, 8, 10, 13, 14])
+async def test_a_write_whose_own_status_is_in_doubt_is_read_back(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    [result] = await scripted(monkeypatch, status(code), status(6)).write_many([Create("c/1", {"a": 1})])
+    assert isinstance(result, str)
+    [result] = await scripted(monkeypatch, status(code), status(6)).write_many([Create("c/1", {"a": 2})])
+    assert isinstance(result, Conflict)
+
+
+async def test_a_status_that_will_not_change_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    [result] = await scripted(monkeypatch, status(7)).write_many([Create("c/1", {})])
+    assert isinstance(result, Unavailable) and "code 7 said" in str(result)
+
+
+async def test_a_database_that_is_not_there_is_no_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = exceptions.NotFound("The database nowhere does not exist for project p")  # type: ignore[no-untyped-call]
+    for write in (Merge("c/1", {"a": 1}), Create("c/1", {"a": 1})):
+        with pytest.raises(Unavailable, match="The database nowhere does not exist"):
+            await scripted(monkeypatch, gone).commit([write])
+
+
+def test_a_connection_that_died_silently_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def channel(*_: Any, options: Sequence[tuple[str, Any]], **__: Any) -> Any:
+        asked.append(dict(options))
+        raise DefaultCredentialsError
+
+    monkeypatch.setattr(grpc.aio, "insecure_channel", channel)
+    monkeypatch.setattr(FirestoreGrpcAsyncIOTransport, "create_channel", channel)
+    with pytest.raises(DefaultCredentialsError):
+        Firestore.connect("p", emulator_host="127.0.0.1:1")
+    with pytest.raises(ConfigError, match="credentials are missing"):
+        Firestore.connect("p")
+    assert [options["grpc.keepalive_time_ms"] for options in asked] == [30_000, 30_000]

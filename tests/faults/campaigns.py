@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from google.api_core.exceptions import AlreadyExists
+from google.api_core.exceptions import AlreadyExists, GoogleAPICallError
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import AsyncClient
 
@@ -162,10 +162,14 @@ class Harness:
         sender = self._senders[0]
 
         async def send(address: str) -> None:
-            try:
-                await client.document("claims", self._given.sid(address)).create({"at": time.time()})
-            except AlreadyExists:
-                return  # believed: somebody else sends it
+            while True:
+                try:
+                    await client.document("claims", self._given.sid(address)).create({"at": time.time()})
+                    break
+                except AlreadyExists:
+                    return  # believed: somebody else sends it
+                except GoogleAPICallError:
+                    continue
             await sender.send(letter.IDENTITY.from_address, [Outgoing(address, b"Subject: x\r\n\r\nx\r\n")])
 
         addresses = [stage.ADDRESS.format(n) for n in range(RECIPIENTS)]

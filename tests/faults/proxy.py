@@ -1,5 +1,5 @@
-"""A gRPC server in front of an emulator that passes every call on, and cuts some of the replies: the emulator has done the work, the
-caller is told that the connection broke, or waits until its own deadline."""
+"""A gRPC server in front of an emulator that passes every call on, and cuts some of the replies: the emulator has done the work, and
+the caller gets one of the codes that gRPC gives when an answer goes missing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from typing import Any
 import grpc.aio
 
 STREAMED = frozenset({"BatchGetDocuments", "RunQuery", "RunAggregationQuery"})
+CODES = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,  # also what gRPC says of a reply over its limit
+)
 _Bytes = bytes  # requests and replies pass unread
 
 
@@ -58,7 +65,7 @@ class Proxy:
     async def _maybe_cut(self, name: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         if self.cut.total() < self.most and self._random.random() < self.chance:
             self.cut[name] += 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+            await context.abort(self._random.choice(CODES), "the reply was cut")
         self.passed += 1
 
     async def close(self) -> None:
