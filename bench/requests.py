@@ -155,6 +155,7 @@ async def _prepared(state: Path, opened: AsyncExitStack) -> stage.Stage:
         "TENANT": stage.TENANT,
         "PUBLIC_URL": stage.BASE,
         "PUSH_AUTH": "iam",
+        "K_SERVICE": "bench",
         "PUSH_AUDIENCE": stage.BASE,
         "PUSH_ISSUER": _ISSUER,
         "PUSH_EMAIL": _PUSHER,

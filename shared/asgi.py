@@ -13,11 +13,12 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 
 from shared import logs
-from shared.errors import BadInput, BadToken, ConfigError, Unauthenticated, Unavailable
+from shared.config import at_start
+from shared.errors import BadInput, BadToken, ConfigError, Conflict, Unauthenticated, Unavailable
 from shared.http import Request, Response, text
 
 MAX_BODY = 1 << 20  # bytes, unless a step says less
-SLOW = 1.0  # seconds from which a request is worth an entry: Cloud Run logs every one already, with its latency
+SLOW = 1.0  # seconds from which a request is worth an entry: Cloud Run counts every one already, by its latency
 Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
 
 
@@ -29,6 +30,7 @@ def served(
     trusted_hops: Callable[[], int], max_body: int = MAX_BODY
 ) -> Callable[[Callable[[Request], Awaitable[Response]]], Endpoint]:
     """Make a Starlette endpoint of a handler; every error becomes one plain sentence and a status."""
+    at_start(trusted_hops)
 
     def decorate(handle: Callable[[Request], Awaitable[Response]]) -> Endpoint:
         @functools.wraps(handle)
@@ -70,9 +72,10 @@ async def answered(step: str, request: StarletteRequest, work: Awaitable[Respons
     except BadInput as error:
         logs.log("WARNING", f"bad input: {error}")
         response = text(str(error), 400)
-    except Unavailable as error:
+    except (Unavailable, Conflict) as error:
         logs.log("ERROR", str(error))
-        response = Response(503, b"Please try again in a minute.\n", headers={"retry-after": str(int(error.retry_after) or 30)})
+        wait = int(error.retry_after) if isinstance(error, Unavailable) else 0
+        response = Response(503, b"Please try again in a minute.\n", headers={"retry-after": str(wait or 30)})
     except ClientDisconnect:
         response = Response(400)
     except ConfigError:

@@ -1,15 +1,16 @@
 """Settings: each step declares a frozen dataclass of what it needs; a field `smtp_host` is read from SMTP_HOST.
 
-What is missing or malformed stops the process at start with the variables' names. Values never come from anywhere else.
+Values never come from anywhere else. Where a variable is missing or malformed, a process on Cloud Run ends at start and names it
+(`at_start`); elsewhere, where main.py may be imported before the variables are set, the first request fails.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar, get_type_hints
+from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from shared.errors import ConfigError
 
@@ -56,6 +57,7 @@ class Pushed(Base):
     """A step that Pub/Sub or Scheduler calls. `push_auth`: "iam" (on Google) or "oidc" (signature checked here).
 
     There is no default and no "off". `push_certs` is the URL of the issuer's certificates ({kid: PEM}), for "oidc" only.
+    `k_service` is set by Cloud Run itself (https://cloud.google.com/run/docs/container-contract).
     """
 
     push_auth: str
@@ -63,12 +65,17 @@ class Pushed(Base):
     push_issuer: str
     push_email: str
     push_certs: str = ""
+    k_service: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("PUSH_AUTH", self.push_auth, "iam", "oidc")
         if self.push_auth == "oidc" and not self.push_certs:
             raise ConfigError("PUSH_CERTS must be set when PUSH_AUTH=oidc")
+        if self.push_auth == "iam" and not self.k_service:
+            raise ConfigError(
+                "PUSH_AUTH=iam trusts the platform's check of each caller, and without K_SERVICE this is not Cloud Run"
+            )
 
 
 def load(cls: type[T], environ: Mapping[str, str] | None = None) -> T:
@@ -84,13 +91,24 @@ def load(cls: type[T], environ: Mapping[str, str] | None = None) -> T:
             if item.default is dataclasses.MISSING:
                 problems.append(f"{name} is not set")
             continue
+        hint = hints[item.name]
         try:
-            values[item.name] = int(text) if hints[item.name] is int else text
+            if get_origin(hint) is Literal:
+                one_of(name, text, *get_args(hint))
+            values[item.name] = int(text) if hint is int else text
+        except ConfigError as error:
+            problems.append(str(error))
         except ValueError:
             problems.append(f"{name} must be a whole number")
     if problems:
         raise ConfigError("; ".join(problems))
     return cls(**values)
+
+
+def at_start(settings: Callable[[], object]) -> None:
+    """Read the settings now, on Cloud Run: a revision without them must not start, and its process ends with their names."""
+    if os.environ.get("K_SERVICE"):
+        settings()
 
 
 def one_of(variable: str, text: str, *allowed: S) -> S:

@@ -1,7 +1,7 @@
 """Every error the steps raise on purpose, so that an entry point can map each to one answer.
 
 PipelineError
-├── ConfigError      a setting is missing or wrong: the process must not start
+├── ConfigError      a setting is missing or wrong: on Cloud Run the process does not start
 ├── BadInput         somebody typed, uploaded or sent something unusable; `str(e)` is the sentence they read
 │   └── BadTemplate  the same for a template: blocks its own campaign only
 ├── BadToken         a link, form or message token whose proof does not hold

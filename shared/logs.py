@@ -34,7 +34,8 @@ Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 _SERVICE, _REVISION = os.environ.get("K_SERVICE", ""), os.environ.get("K_REVISION", "")
 _PROJECT = os.environ.get("GOOGLE_CLOUD_PROJECT", "")
 
-_API = "logging.googleapis.com/"
+_TRACE, _SPAN = "logging.googleapis.com/trace", "logging.googleapis.com/spanId"
+_SAMPLED, _LABELS = "logging.googleapis.com/trace_sampled", "logging.googleapis.com/labels"
 _REPORTED = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
 _ENCODER = json.JSONEncoder(default=str)  # ASCII: what is not a character (half a surrogate pair) cannot break the writing
 
@@ -94,10 +95,9 @@ def begin(step: str, headers: Mapping[str, str]) -> None:
 
 def carry(attributes: Mapping[str, str], **labels: str) -> None:
     """Go on with the request that published a message; `labels` mark its entries. Only for a message whose push was authenticated."""
-    here = _context.get()._replace(labels=labels)
-    if found := _w3c(attributes.get("traceparent")):
-        here = here._replace(trace=found[0], parent=found[1], sampled=found[2])
-    _context.set(here)
+    here = _context.get()
+    trace, parent, sampled = _w3c(attributes.get("traceparent")) or (here.trace, here.parent, here.sampled)
+    _context.set(_Context(here.step, trace, here.span, parent, sampled, labels))
 
 
 def carried() -> dict[str, str]:
@@ -169,14 +169,14 @@ def _write(severity: str, message: str, fields: Mapping[str, Any]) -> None:
     here = _context.get()
     entry: dict[str, Any] = {"severity": severity, "message": message, "time": datetime.now(UTC).isoformat(), "step": here.step}
     if here.trace:
-        entry[f"{_API}trace"] = f"projects/{_PROJECT}/traces/{here.trace}" if _PROJECT else here.trace
-        entry[f"{_API}spanId"] = here.span
-        entry[f"{_API}trace_sampled"] = here.sampled
-        labels = {"step": here.step, "request": here.trace, **here.labels}
-        entry[f"{_API}labels"] = labels | {"parent": here.parent} if here.parent else labels
+        entry[_TRACE] = f"projects/{_PROJECT}/traces/{here.trace}" if _PROJECT else here.trace
+        entry[_SPAN], entry[_SAMPLED] = here.span, here.sampled
+        entry[_LABELS] = labels = {"step": here.step, "request": here.trace, **here.labels}
+        if here.parent:
+            labels["parent"] = here.parent
     entry |= fields
     line = _ENCODER.encode(entry)
-    if _suspicious(line):
+    if len(line) > _LONGEST or _suspicious(line):
         line = _ENCODER.encode(_cleaned(entry))
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -185,23 +185,29 @@ def _write(severity: str, message: str, fields: Mapping[str, Any]) -> None:
 # --- what must not get through --------------------------------------------------------------------------------------------
 
 # Every way we know to write "@": itself and its wide forms, percent-encoded (also twice), escaped for JSON or Python, as an HTML
-# entity, as %EF%BC%A0 (the wide one), and, before something like a domain, in quoted-printable or xtext (RFC 3461).
+# entity, as %EF%BC%A0 (the wide one), in quoted-printable or xtext (RFC 3461) before something like a domain, in quoted-printable
+# also between words, where it is no number.
 _AT = (
     r"(?:[@＠﹫]|%(?:25){0,4}40|\\{1,8}(?:u0040|x40|U00000040)|&(?:amp;){0,4}(?:#0{0,6}64|#[xX]0{0,6}40|commat);?"
-    r"|%(?:25){0,4}[eE][fF]%(?:25){0,4}[bB][cC]%(?:25){0,4}[aA]0|[=+]40(?=[\w-]{1,63}\.\w))"
+    r"|%(?:25){0,4}[eE][fF]%(?:25){0,4}[bB][cC]%(?:25){0,4}[aA]0|[=+]40(?=[\w-]{1,63}\.\w)|(?<=\w)=40(?=[^\W\d]))"
 )
 _STOP = r"\s\"<>,:"  # cannot be in an address unless quoted
 # 64 octets, each perhaps escaped; the second form: quoted inside JSON inside an entry
 _QUOTED = r'"(?:(?:[^"\\]|\\.){0,400}|[^"]{0,400})"'
 _ADDRESS = re.compile(rf"(?:{_QUOTED}|(?<![^{_STOP}])[^{_STOP}]*)\s{{0,3}}{_AT}\s{{0,3}}[^{_STOP}]*")
-_SIGNATURE = re.compile(r"\.[A-Za-z0-9_-]{21}[AQgw](?![A-Za-z0-9_-])")  # of `shared.tokens`; without it a token is worth nothing
-_BEARER = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*){0,2}|ya29\.[\w.-]+|(?i:bearer)\s+[\w.~+/=-]{16,}")
+_DOT = r"(?:\.|%(?:25){0,4}2[eE]|\\{1,8}(?:u002[eE]|x2[eE]))"
+_SIGNED = r"([A-Za-z0-9_-]{21})[AQgw](?![A-Za-z0-9])"  # by `shared.tokens`; without its signature a token is worth nothing
+_SIGNATURE, _PLAIN = re.compile(_DOT + _SIGNED), re.compile(r"\." + _SIGNED)
+_SPACE = r"(?:\s|%(?:25){0,4}(?:20|09)|\\{1,8}[nrt])"
+_BEARER = re.compile(rf"eyJ[\w-]{{8,}}(?:{_DOT}[\w-]*){{0,2}}|ya29{_DOT}[\w.-]+|(?i:bearer){_SPACE}{{1,8}}[\w.~+/=-]{{16,}}")
+_LONGEST = 16_384  # characters of one text that are read and written
+_TORN = 1024  # of them dropped at the end of a longer text, since what was cut in two cannot be known for what it is
 
 
 def redacted(text: str) -> str:
     """`text` without addresses, link tokens and bearer tokens. It rather takes away too much: an "@" never stays."""
     text = _BEARER.sub("[token]", text)
-    text = _SIGNATURE.sub(lambda found: ".[token]" if re.search("[A-Z0-9]", found[0][:-1]) else found[0], text)
+    text = _SIGNATURE.sub(lambda found: ".[token]" if re.search("[A-Z0-9]", found[1]) else found[0], text)
     return _ADDRESS.sub("[address]", text)
 
 
@@ -216,9 +222,8 @@ def _suspicious(line: str) -> bool:
         or "+40" in line
         or "eyJ" in line
         or "ya29." in line
-        or "earer " in line
-        or "EARER " in line
-        or _SIGNATURE.search(line) is not None
+        or "bearer" in line.lower()
+        or _PLAIN.search(line) is not None
     )
 
 
@@ -230,8 +235,11 @@ def _cleaned(value: Any) -> Any:
             return {key if key == "@type" else _cleaned(str(key)): _cleaned(item) for key, item in value.items()}
         case list() | tuple():
             return [_cleaned(item) for item in value]
-    text = str(value)
-    return redacted(text) if _suspicious(text) or not text.isascii() else text
+    given = str(value)
+    text = given[:_LONGEST]
+    if _suspicious(text) or not text.isascii():
+        text = redacted(text)
+    return text if len(given) <= _LONGEST else text[:-_TORN] + "[cut]"
 
 
 # --- other people's entries -----------------------------------------------------------------------------------------------

@@ -11,16 +11,15 @@ T = TypeVar("T")
 
 
 def once(build: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
-    """Cache the result of an async builder; concurrent first callers share one build, and a failed build is tried again."""
-    found: list[T] = []
-    lock = asyncio.Lock()
+    """Cache the result of an async builder. Concurrent first callers share one build and its failure; the next caller after a
+    failure builds anew. A caller that is cancelled leaves the build to the others."""
+    building: asyncio.Future[T] | None = None
 
     @functools.wraps(build)
     async def get() -> T:
-        if not found:
-            async with lock:
-                if not found:
-                    found.append(await build())
-        return found[0]
+        nonlocal building
+        if building is None or (building.done() and (building.cancelled() or building.exception())):
+            building = asyncio.ensure_future(build())
+        return await asyncio.shield(building)
 
     return get

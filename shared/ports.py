@@ -19,7 +19,8 @@ Data: TypeAlias = Mapping[str, Any]  # field -> Value, or a transform (Minimum, 
 
 MAX_WRITES = 500  # Firestore's limit for one commit
 MAX_VERSIONS = 5  # of a secret that are valid at once, for sure
-SECRET_AGE = 300_000  # ms until another version of a secret is seen by every process
+SECRET_AGE = 300_000  # ms from one refresh of a secret to the next
+HAND_OVER = 2 * SECRET_AGE  # ms until every process knows another version: twice, so that one refresh may fail
 
 
 # --- Store ------------------------------------------------------------------------------------------------------------
@@ -174,12 +175,12 @@ class Secret:
 
 
 class Secrets(Protocol):
-    """Named secrets with versions. Cheap to ask again and again: what is read is kept for at most SECRET_AGE."""
+    """Named secrets with versions. Cheap to ask again and again: what is read is kept, and asked for again after SECRET_AGE."""
 
     async def get(self, name: str) -> list[Secret]:
-        """The valid versions, newest first (at least the newest MAX_VERSIONS).
+        """The valid versions, newest first (at least the newest MAX_VERSIONS), as they were less than HAND_OVER ago.
 
-        Raises ConfigError when there is none, Unavailable when that cannot be known and never was.
+        Raises ConfigError when there is none, Unavailable when that cannot be known.
         """
         ...
 

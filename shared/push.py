@@ -3,7 +3,7 @@
 Pub/Sub pushes to a step through a subscription of ours; Scheduler posts ticks. Both carry an OIDC token. Two modes, never off:
 
     iam    Cloud Run has verified the token and replaced its signature; claims are checked here, and a signature that was *not*
-           replaced means that the request came around the front door
+           replaced means that the request came around the front door. On Cloud Run only, with its check on: see docs/architecture.md
     oidc   the signature is checked here against the issuer's certificates (the twin's local issuer, or emulators)
 
 A push is acknowledged by 204; any error is a nack, and the subscription's back-off and dead letter take over.
@@ -29,7 +29,7 @@ from starlette.responses import Response as StarletteResponse
 
 from shared import logs
 from shared.asgi import Endpoint, answered, translate
-from shared.config import Pushed
+from shared.config import Pushed, at_start
 from shared.errors import BadInput, Unauthenticated, Unavailable
 from shared.http import Response
 
@@ -40,6 +40,7 @@ Message = Mapping[str, Any]
 
 def pushed(settings: Callable[[], Pushed]) -> Callable[[Callable[[Message], Awaitable[None]]], Endpoint]:
     """Decorate a Pub/Sub step: `handle(message)` gets the decoded JSON; returning acknowledges, raising asks for a retry."""
+    at_start(settings)
 
     def decorate(handle: Callable[[Message], Awaitable[None]]) -> Endpoint:
         @functools.wraps(handle)
@@ -66,6 +67,7 @@ def pushed(settings: Callable[[], Pushed]) -> Callable[[Callable[[Message], Awai
 
 def ticked(settings: Callable[[], Pushed]) -> Callable[[Callable[[], Awaitable[None]]], Endpoint]:
     """Decorate a step that Scheduler calls; the body says nothing."""
+    at_start(settings)
 
     def decorate(handle: Callable[[], Awaitable[None]]) -> Endpoint:
         async def work(request: StarletteRequest) -> Response:
@@ -93,6 +95,8 @@ def _measured(envelope: Envelope, now: float, spent: float, status: int) -> None
 async def _authenticated(request: StarletteRequest, settings: Pushed) -> bytes:
     if request.method != "POST":
         raise BadInput("Only POST is understood here.")
+    if settings.push_auth == "iam" and "x-serverless-authorization" in request.headers:
+        raise Unauthenticated("the platform has checked that header, and not Authorization")
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("no bearer token")

@@ -4,7 +4,8 @@ One salt per purpose, so that a token made for one thing is worth nothing for an
 comparison is constant-time.
 
 Keys rotate by adding a version of the secret: all verify at once, the newest signs as soon as every process must know it
-(HAND_OVER). A version is disabled only when no link that it signed has to work any more, and its successor is handed over.
+(HAND_OVER). A version is disabled only when no link that it signed has to work any more, and its successor is handed over. Where
+the keys could not be refreshed for so long, the process goes on with those it has, but calls no token false.
 
     track    open and click                payload MailRef.text
     leave    unsubscribe and preferences   payload MailRef.text
@@ -24,13 +25,13 @@ from typing import Literal
 from itsdangerous import BadSignature, Signer
 from itsdangerous.signer import SigningAlgorithm
 
-from shared.errors import BadToken
-from shared.ports import SECRET_AGE, Clock, Secrets
+from shared.errors import BadToken, ConfigError, Unavailable
+from shared.ports import HAND_OVER, Clock, Secrets
 
 Purpose = Literal["track", "leave", "message", "link", "confirm"]
 PURPOSES: tuple[Purpose, ...] = ("track", "leave", "message", "link", "confirm")
 SECRET = "signing-key"
-HAND_OVER = 2 * SECRET_AGE  # ms: twice, so that a process may fail to refresh its keys once
+MIN_KEY = 16  # bytes
 _SIGNED = re.compile(r".*\.[A-Za-z0-9_-]{21}[AQgw]")  # one spelling only: base64 would pass padding and stray low bits
 
 
@@ -42,7 +43,12 @@ class _Hmac128(SigningAlgorithm):
 
 
 class Tokens:
-    """Signs and verifies. `keys`: each at least 16 bytes; the first signs, all verify."""
+    """Signs and verifies. `keys`: each at least MIN_KEY bytes; the first signs, all verify. `generation` grows whenever another
+    key signs, so that what was signed and kept can be made anew."""
+
+    generation = 0
+    _keys: Sequence[bytes] = ()
+    _outdated = False
 
     def __init__(self, keys: Sequence[bytes], source: tuple[Secrets, Clock] | None = None) -> None:
         self._source = source
@@ -50,18 +56,27 @@ class Tokens:
 
     @classmethod
     async def load(cls, secrets: Secrets, clock: Clock) -> Tokens:
-        """Raises ConfigError without a key, Unavailable when it cannot be had."""
+        """Raises ConfigError without a key or with one that is too short, Unavailable when they cannot be had."""
         return cls(await _keys(secrets, clock.now()), (secrets, clock))
 
     async def fresh(self) -> None:
-        """Take up a rotation: to be awaited before each request, message or tick is worked on. Raises as `load`."""
+        """Take up a rotation: to be awaited before each request, message or tick is worked on. Raises ConfigError as
+        `load`; without an answer it goes on with the keys at hand, see `verify`."""
         if self._source:
             secrets, clock = self._source
-            keys = await _keys(secrets, clock.now())
+            try:
+                keys = await _keys(secrets, clock.now())
+            except Unavailable:
+                self._outdated = True
+                return
+            self._outdated = False
             if keys != self._keys:
                 self._use(keys)
 
     def _use(self, keys: Sequence[bytes]) -> None:
+        if any(len(key) < MIN_KEY for key in keys):
+            raise ConfigError(f"secret {SECRET}: every enabled version must have at least {MIN_KEY} bytes")
+        self.generation += keys[:1] != self._keys[:1]
         self._keys = keys
         self._signers = {purpose: _signer(keys, purpose) for purpose in PURPOSES}
 
@@ -70,12 +85,14 @@ class Tokens:
         return self._signers[purpose].sign(payload).decode("ascii")
 
     def verify(self, purpose: Purpose, token: str) -> str:
-        """The payload; raises BadToken."""
+        """The payload; raises BadToken, or Unavailable when a key that is not known yet may have signed it."""
         if not _SIGNED.fullmatch(token):
             raise BadToken(f"not a {purpose} token of ours")
         try:
             return self._signers[purpose].unsign(token).decode("ascii")
         except (BadSignature, UnicodeError):
+            if self._outdated:
+                raise Unavailable(f"secret {SECRET}", "the keys at hand are too old to call a token false") from None
             raise BadToken(f"not a {purpose} token of ours") from None
 
 

@@ -1,4 +1,4 @@
-"""Frozen mails, compiled once per process and kept by what they were compiled from."""
+"""Frozen mails, compiled once per process and signing key, and kept by what they were compiled from."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ class Mails:
 
     def __init__(self, objects: Objects, links: Links) -> None:
         self._objects, self._links = objects, links
-        self._kept: OrderedDict[str, CompiledMail] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[int, CompiledMail]] = OrderedDict()  # with the signing key's generation
         self._lock = asyncio.Lock()  # the batches of one campaign arrive together: one of them compiles
 
     async def get(self, campaign: str, mail: Mapping[str, Any]) -> CompiledMail:
         """The compiled mail of a campaign's `mail` field; raises NotFound, BadTemplate."""
         key = repr((campaign, sorted(mail.items())))
         async with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
-                return found
+            generation = self._links.tokens.generation
+            kept = self._kept.get(key)
+            if kept and kept[0] == generation:
+                return kept[1]
             source = Source(
                 name=mail["name"],
                 data=await self._objects.get(mail["object"]),
@@ -39,7 +40,8 @@ class Mails:
                 bulk=mail["bulk"],
                 tracked=mail["tracked"],
             )
-            found = self._kept[key] = compile(source, self._links)
+            found = compile(source, self._links)
+            self._kept[key] = generation, found
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import functions_framework.aio
 
@@ -16,7 +16,7 @@ from shared.push import Message, pushed
 from shared.stack.bus import open_bus
 from shared.stack.clock import open_clock
 from shared.stack.objects import open_objects
-from shared.stack.secrets import open_secrets
+from shared.stack.secrets import newest, open_secrets
 from shared.stack.store import open_store
 from shared.tokens import Tokens
 
@@ -28,7 +28,7 @@ from .mails import Mails
 class Config(config.Pushed):
     smtp_host: str
     smtp_port: int
-    smtp_security: str
+    smtp_security: Security
     smtp_username: str = ""
     lease_ms: int = 90_000
     budget_ms: int = 48_000  # 80% of the subscription's ack deadline
@@ -46,9 +46,8 @@ async def step() -> SendBatch:
     given = settings()
     store, secrets, paths = open_store(given), open_secrets(given), Paths(given.tenant)
     links = Links(given.public_url, await Tokens.load(secrets, open_clock(given)))
-    password = (await secrets.get("smtp-password"))[0].value.decode() if given.smtp_username else ""
-    security: Security = config.one_of("SMTP_SECURITY", given.smtp_security, "none", "starttls", "tls")
-    sender = SmtpSender(given.smtp_host, given.smtp_port, given.smtp_username, password, security)
+    password = partial(newest, secrets, "smtp-password")
+    sender = SmtpSender(given.smtp_host, given.smtp_port, given.smtp_username, password, given.smtp_security)
     pace = Pace(lease=given.lease_ms, budget=given.budget_ms, retry=given.retry_ms, wait=given.wait_ms)
     mails, clock = Mails(open_objects(given), links), open_clock(given)
     return SendBatch(store, open_bus(given), clock, links, paths, sender, mails, pace)

@@ -2,16 +2,17 @@
 
     ""               GET the form · POST a sign-up (form or JSON): consent evidence + subscriber, then a send request
     confirm/{token}  GET a page with a button · POST confirms, lifts an earlier "unsubscribed", welcomes who joins
-    health           GET: every dependency is asked
+    health           GET: every dependency is asked, at most once in five seconds
 
 Publishes to send-requests; consumed by send_batch, which holds each address to one confirmation a day.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ CONSENT_TEXT = "We send news by mail, never pass your address on, and you can le
 ACCEPTED = "If the address can be mailed, a message with a confirmation link is on its way."
 MAX_NAME = 100
 MAX_BODY = 64 << 10  # bytes
+HEALTH_AGE = 5000  # ms for which an answer of `health` is kept
 ATTEMPTS = 5  # of a confirmation that races with another write to the same subscriber
 
 
@@ -50,6 +52,8 @@ class Subscribe:
     tenant: Tenant
     base: str
     geo: Geo
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _health: list[tuple[int, Response]] = field(default_factory=list, repr=False)  # the latest answer and when it was had
 
     async def handle(self, request: Request) -> Response:
         """Route one request. Raises Unavailable (503: nothing was lost, a repeat is harmless)."""
@@ -180,9 +184,9 @@ class Subscribe:
             "status": CONFIRMED,
             "suppressed": [],
             "tags": list(dict.fromkeys([*known.data.get("tags", []), *requested["tags"]])),
-            **{key: requested[key] for key in ("name", "language", "country") if requested[key]},
+            **{key: requested[key] for key in ("name", "language", "country") if requested.get(key)},
         }
-        if place := evidence.data["located"]:
+        if place := evidence.data.get("located"):
             fresh["located"] = signed_up_from(known.data.get("located", {}), place, evidence.data["at"])
         if not mailable(known.data):  # else a running campaign would take them for new
             fresh |= {"confirmed_at": now, "consent": evidence.id}
@@ -198,7 +202,15 @@ class Subscribe:
         return writes
 
     async def health(self) -> Response:
-        """200 when every dependency answers, else 503 with the names of those that do not."""
+        """200 when every dependency answers, else 503 with the names of those that do not. Anybody may ask, so nobody's asking
+        costs more than one check in HEALTH_AGE."""
+        async with self._asking:
+            if not self._health or not 0 <= self.clock.now() - self._health[-1][0] < HEALTH_AGE:
+                answer = await self._checked()
+                self._health[:] = [(self.clock.now(), answer)]
+            return self._health[-1][1]
+
+    async def _checked(self) -> Response:
         checks: dict[str, str] = {}
         for name, work in (("store", self.store.get(self.paths.tenant, ["name"])), ("bus", self.bus.check())):
             try:

@@ -15,7 +15,7 @@ from shared.once import once
 from shared.stack.bus import open_bus
 from shared.stack.clock import open_clock
 from shared.stack.geo import open_geo
-from shared.stack.secrets import open_secrets
+from shared.stack.secrets import only_pepper, open_secrets
 from shared.stack.store import open_store
 from shared.tokens import Tokens
 
@@ -37,7 +37,7 @@ async def step() -> Subscribe:
         clock=open_clock(given),
         links=Links(given.public_url, await Tokens.load(secrets, open_clock(given))),
         paths=paths,
-        pepper=(await secrets.get("pepper"))[0].value,
+        pepper=await only_pepper(secrets),
         tenant=await load_tenant(store, paths),
         base=given.public_url,
         geo=open_geo(given),

@@ -14,7 +14,7 @@ from shared.model.tenant import Tenant
 from shared.once import once
 from shared.push import ticked
 from shared.stack.clock import open_clock
-from shared.stack.secrets import open_secrets
+from shared.stack.secrets import only_pepper, open_secrets
 from shared.stack.store import open_store
 
 from .handler import SyncSheet
@@ -41,7 +41,7 @@ async def step() -> SyncSheet:
         sheet=Sheets(tenant.sheet, given.sheets_endpoint),
         clock=open_clock(given),
         paths=paths,
-        pepper=(await open_secrets(given).get("pepper"))[0].value,
+        pepper=await only_pepper(open_secrets(given)),
         refresh=given.refresh_ms,
     )
 

@@ -61,6 +61,9 @@ class Track:
         except BadToken:
             metric(f"{kind}: a token that is not ours", {"dead_tokens": 1}, "WARNING", kind=kind)
             return
+        except Unavailable as error:
+            log("ERROR", f"{kind}, but nobody can say whose: {error}")
+            return
         who, reason = label(request)
         theirs = kind == "clicked" and who == "human" and not through_proxy(request)  # the address is the person's
         place = self.geo.locate(request.client) if theirs else Location()

@@ -15,12 +15,13 @@ from typing import Any
 
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage import Client
 from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import RequestException
 
+from shared.adapters import credentials
 from shared.errors import ConfigError, NotFound, Unavailable
 
 TIMEOUT = (3.05, 10.0)  # seconds to connect, and between two bytes
@@ -39,16 +40,12 @@ class CloudStorage:
         """`emulator_host` ("127.0.0.1:9023", or with its scheme) is reached without credentials. Raises ConfigError."""
         if not bucket:
             raise ConfigError("BUCKET is not set")
-        try:
-            if emulator_host:
-                options = {"api_endpoint": emulator_host if "://" in emulator_host else f"http://{emulator_host}"}
-                client = Client(project, credentials=AnonymousCredentials(), client_options=options)  # type: ignore[no-untyped-call]
-            else:
+        if emulator_host:
+            options = {"api_endpoint": emulator_host if "://" in emulator_host else f"http://{emulator_host}"}
+            client = Client(project, credentials=AnonymousCredentials(), client_options=options)  # type: ignore[no-untyped-call]
+        else:
+            with credentials.needed():
                 client = Client(project)
-        except DefaultCredentialsError:
-            raise ConfigError(
-                "Google credentials are missing: set GOOGLE_APPLICATION_CREDENTIALS or run as a service account"
-            ) from None
         return cls(client.bucket(bucket))
 
     async def put(self, name: str, data: bytes) -> None:

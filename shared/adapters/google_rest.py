@@ -21,12 +21,13 @@ from typing import Any
 
 import google.auth
 import httplib2
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import GoogleAuthError
 from google_auth_httplib2 import AuthorizedHttp
 from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
 
-from shared.errors import BadInput, ConfigError, NotFound, PipelineError, Unavailable
+from shared.adapters import credentials
+from shared.errors import BadInput, NotFound, PipelineError, Unavailable
 
 TIMEOUT = 30.0  # seconds, for one attempt
 ATTEMPTS = 4
@@ -167,9 +168,5 @@ def _resource(name: str, version: str, base: str, collection: str) -> Any:
 
 @cache
 def _credentials(scope: str) -> Any:
-    try:
+    with credentials.needed():
         return google.auth.default(scopes=[scope])[0]
-    except DefaultCredentialsError:
-        raise ConfigError(
-            "Google credentials are missing: set GOOGLE_APPLICATION_CREDENTIALS or run as a service account"
-        ) from None

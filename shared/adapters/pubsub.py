@@ -1,8 +1,9 @@
 """The publishing half of Google Pub/Sub, on Google's own async client.
 
-A Publish call costs about 0.7 ms of CPU and a round trip, and up to 1,000 messages fit in one. So calls are group commits: while
-`_CALLS` of a topic are under way, what else is published there waits and leaves together in the next one. There is no timer: a
-message that finds the topic idle leaves at once, and under load each call carries what came during the one before.
+A Publish call costs most of a millisecond of CPU and a round trip, and up to 1,000 messages fit in one. So calls are group commits:
+while `_CALLS` of a topic are under way, what else is published there waits and leaves together in the next one. Nobody waits for
+company: a message that finds the topic idle leaves at once, and under load each call carries what came during the one before. A
+call that takes long no longer counts, and one whose callers have all left is cancelled.
 
 Publishing is at least once anyway, so a call that may pass is repeated, with back-off, within the caller's patience.
 """
@@ -33,7 +34,9 @@ PROBE = "send-requests"  # the topic that `check` asks about: shared.model.batch
 _MAX_MESSAGES = 1000  # https://cloud.google.com/pubsub/quotas#resource_limits
 _MAX_BYTES = 9_900_000  # of 10 MB; the rest is for the topic's name and the framing
 _FRAMING = 8  # bytes of a request around one message, at most
-_CALLS = 2  # of one topic at once, so that one that hangs does not hold up the rest; more cost CPU and save little time
+_CALLS = 2  # of one topic at once; more cost CPU and save little time
+_SLOW = 1.0  # seconds after which a call is taken to hang, and holds up nobody else
+_CALLS_AT_MOST = 8  # of one topic, with those that hang
 _PATIENCE = 30.0  # seconds for a publish, everything included
 _ATTEMPT = ConstantTimeout(10.0)  # type: ignore[no-untyped-call]
 _RETRY = AsyncRetry(
@@ -149,6 +152,7 @@ class _Queue:
         self._send = send
         self._waiting: deque[_Part] = deque()
         self._calls: set[asyncio.Task[None]] = set()
+        self._quick: set[asyncio.Task[None]] = set()  # those of them younger than _SLOW
         self._woken = False
 
     def add(self, part: _Part) -> asyncio.Future[None]:
@@ -161,14 +165,34 @@ class _Queue:
 
     def _wake(self) -> None:
         self._woken = False
-        while self._waiting and len(self._calls) < _CALLS:
+        while self._waiting and len(self._quick) < _CALLS and len(self._calls) < _CALLS_AT_MOST:
             if group := self._next():
-                task = asyncio.create_task(self._call(group))
-                self._calls.add(task)
-                task.add_done_callback(self._ended)
+                self._start(group)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._calls.discard(task)
+    def _start(self, group: list[_Part]) -> None:
+        task = asyncio.create_task(self._call(group))
+        self._calls.add(task)
+        self._quick.add(task)
+        slow = asyncio.get_running_loop().call_later(_SLOW, self._slow, task)
+        callers = len(group)
+
+        def left(_: asyncio.Future[None]) -> None:
+            nonlocal callers
+            callers -= 1
+            if not callers:
+                task.cancel()  # where they have their answers, it has ended
+
+        def ended(_: asyncio.Task[None]) -> None:
+            slow.cancel()
+            self._calls.discard(task)
+            self._slow(task)
+
+        for part in group:
+            part.done.add_done_callback(left)
+        task.add_done_callback(ended)
+
+    def _slow(self, task: asyncio.Task[None]) -> None:
+        self._quick.discard(task)
         self._wake()
 
     def _next(self) -> list[_Part]:
@@ -195,7 +219,8 @@ class _Queue:
             if len(group) == 1:
                 return _settle(group, self._topic, error)
             for part in group:  # nothing was accepted, and one caller's message must not spoil the others'
-                await self._call([part])
+                if not part.done.done():
+                    await self._call([part])
         except (Exception, asyncio.CancelledError) as error:
             _settle(group, self._topic, error)
         else:

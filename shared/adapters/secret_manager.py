@@ -1,4 +1,4 @@
-"""The Secrets port on Secret Manager (gRPC), with what was read kept for SECRET_AGE.
+"""The Secrets port on Secret Manager (gRPC): what was read is refreshed after SECRET_AGE and kept for HAND_OVER at most.
 
 A version's number says when it was made, and one that is not ENABLED is taken out at the next refresh. A refresh is one call
 (`ListSecretVersions`; a version's bytes never change and are read once), which counts against 600 reads a minute and project.
@@ -24,7 +24,7 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 
 from shared.errors import ConfigError, PipelineError, Unavailable
 from shared.logs import log
-from shared.ports import MAX_VERSIONS, SECRET_AGE, Secret
+from shared.ports import HAND_OVER, MAX_VERSIONS, SECRET_AGE, Secret
 
 ATTEMPT = 4.0  # seconds, for one call
 DEADLINE = 10.0  # seconds, for one secret with all that is tried again
@@ -40,10 +40,12 @@ _AGAIN = AsyncRetry(if_exception_type(*_RETRIED), initial=0.1, maximum=2.0, time
 
 @dataclass
 class _Kept:
-    """What is known of one secret. `missing` says why there is no version; `until`: when to ask again, on the given clock."""
+    """What is known of one secret. `missing` says why there is no version, or no younger one. On the given clock, `asked`: when
+    `versions` were; `until`: when to ask again."""
 
     versions: list[Secret] = field(default_factory=list)
     missing: str = ""
+    asked: float = 0.0
     until: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -61,25 +63,29 @@ class SecretManager:
         return cls(_Versions(project, emulator_host).read)
 
     async def get(self, name: str) -> list[Secret]:
-        """The newest MAX_VERSIONS enabled versions, at most SECRET_AGE old, or older while the service cannot be reached.
+        """The newest MAX_VERSIONS enabled versions, as they were less than HAND_OVER ago; raises as the port says.
 
-        Raises ConfigError naming the secret, Unavailable when it was never read. Concurrent callers share one refresh; who has
-        something to go on with does not wait for it.
+        Concurrent callers share one refresh, and wait for it only when what is kept is older than that.
         """
         kept = self._kept.setdefault(name, _Kept())
-        if self._now() >= kept.until and not (kept.versions and kept.lock.locked()):
+        if self._now() >= kept.until and not (kept.versions and kept.lock.locked() and not self._outdated(kept)):
             async with kept.lock:
                 if self._now() >= kept.until:
                     await self._refresh(name, kept)
         if not kept.versions:
             raise ConfigError(f"secret {name}: {kept.missing}")
+        if self._outdated(kept):
+            raise Unavailable(f"secret {name}", kept.missing)
         return list(kept.versions)
+
+    def _outdated(self, kept: _Kept) -> bool:
+        return self._now() - kept.asked >= HAND_OVER / 1000
 
     async def _refresh(self, name: str, kept: _Kept) -> None:
         asked = self._now()
         try:
             kept.versions, kept.missing = await self._read(name), "no enabled version"
-            kept.until = asked + (SECRET_AGE / 1000 if kept.versions else RETRY)
+            kept.asked, kept.until = asked, asked + (SECRET_AGE / 1000 if kept.versions else RETRY)
         except PipelineError as error:
             if not kept.versions and isinstance(error, Unavailable):
                 raise

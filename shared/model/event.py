@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from shared.errors import BadInput, BadToken
@@ -40,13 +40,15 @@ class Event:
         return MailRef.parse(self.ref)
 
     def to_message(self) -> dict[str, Any]:
-        return asdict(self)
+        """Only what differs from the defaults, which therefore never change."""
+        return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) != item.default}
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Event:
-        """Raises BadInput for anything that `to_message` would not make."""
+        """Raises BadInput for anything that `to_message` would not make. Fields it does not know are of a later version that is
+        being deployed: they are left out."""
         try:
-            event = cls(**message)
+            event = cls(**{item.name: message[item.name] for item in fields(cls) if item.name in message})
             MailRef.parse(event.ref)
         except (TypeError, BadToken):
             raise BadInput("not an engagement event") from None

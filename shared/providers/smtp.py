@@ -16,12 +16,12 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeAlias, cast
 
 import aiosmtplib
 
-from shared.errors import Unavailable
+from shared.errors import PipelineError, Unavailable
 from shared.ports import Outcome, Outgoing
 from shared.providers.smtp_replies import Stage, classify
 from shared.providers.smtp_wire import Lost, Wire
@@ -226,9 +226,10 @@ class _Connection:
 class SmtpSender:
     """A `Sender` over one SMTP server, keeping up to `connections` open; concurrent `send` calls each take their own.
 
-    `security`: "starttls" insists on the upgrade, "tls" speaks TLS from the first byte; certificates are verified against
-    `tls_context`, or the system's. `hello` is the name given in EHLO. `timeout` (seconds) holds for connecting and for each
-    reply. A connection is left after `recycle` mails. Recipients must be ASCII (no SMTPUTF8).
+    `password` is asked for at each connection, when there is a `username`. `security`: "starttls" insists on the upgrade, "tls"
+    speaks TLS from the first byte; certificates are verified against `tls_context`, or the system's. `hello` is the name given in
+    EHLO. `timeout` (seconds) holds for connecting and for each reply. A connection is left after `recycle` mails. Recipients must
+    be ASCII (no SMTPUTF8).
     """
 
     def __init__(
@@ -236,7 +237,7 @@ class SmtpSender:
         host: str,
         port: int,
         username: str = "",
-        password: str = "",
+        password: Callable[[], Awaitable[str]] | None = None,
         security: Security = "none",
         hello: str = "localhost",
         window: int = 50,
@@ -247,7 +248,7 @@ class SmtpSender:
     ) -> None:
         self.window = window
         self._address = (host, port)
-        self._login = (username, password) if username else (None, None)
+        self._username, self._password = username or None, password if username else None
         self._security = security
         self._hello = hello
         self._timeout = timeout
@@ -324,11 +325,15 @@ class SmtpSender:
     async def _open(self) -> _Connection:
         if self._tls is None and self._security != "none":
             self._tls = await asyncio.to_thread(ssl.create_default_context)
+        try:
+            password = await self._password() if self._password else None
+        except PipelineError as error:
+            raise _Refused(_DOWN, str(error)) from None
         client = aiosmtplib.SMTP(
             hostname=self._address[0],
             port=self._address[1],
-            username=self._login[0],
-            password=self._login[1],
+            username=self._username,
+            password=password,
             local_hostname=self._hello,
             timeout=self._timeout,
             use_tls=self._security == "tls",

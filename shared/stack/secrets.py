@@ -1,4 +1,4 @@
-"""The Secrets of a stack."""
+"""The Secrets of a stack, and what steps read from them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from shared.config import Base
+from shared.errors import ConfigError
 from shared.ports import Secrets
 
 
@@ -19,3 +20,17 @@ def open_secrets(config: Base) -> Secrets:
     from shared.adapters.secret_manager import SecretManager
 
     return SecretManager.connect(config.google_cloud_project, config.secret_manager_emulator_host)
+
+
+async def only_pepper(secrets: Secrets) -> bytes:
+    """The pepper; raises ConfigError unless there is exactly one: with another, every sid would be another, and who complained or
+    left would be forgotten."""
+    versions = await secrets.get("pepper")
+    if len(versions) != 1:
+        raise ConfigError(f"the secret pepper must have exactly one enabled version: {len(versions)} are, keep the oldest")
+    return versions[0].value
+
+
+async def newest(secrets: Secrets, name: str) -> str:
+    """The text of a secret's newest version; raises as `Secrets.get`."""
+    return (await secrets.get(name))[0].value.decode()

@@ -24,7 +24,7 @@ import grpc.aio
 import pytest
 import uvicorn
 from google.auth import jwt
-from google.iam.v1 import iam_policy_pb2 as iam  # type: ignore[import-untyped]
+from google.iam.v1 import iam_policy_pb2 as iam
 from google.pubsub_v1 import PublishRequest, PublishResponse
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
@@ -533,6 +533,87 @@ async def test_what_waits_is_not_sent_for_a_caller_that_has_left(scripted: Scrip
     await asyncio.gather(stays, *tasks)
     assert left.cancelled()
     assert scripted.calls[-1] == [{"n": "stays"}]
+
+
+async def test_a_call_that_nobody_waits_for_is_cancelled_and_frees_its_place(
+    scripted: Scripted, client: Pubsub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled: list[Any] = []
+
+    async def hang(messages: list[Any]) -> None:
+        if messages[0]["hangs"]:
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                cancelled.extend(messages)
+                raise
+
+    scripted.answer = hang
+    monkeypatch.setattr(pubsub, "_SLOW", 30.0)
+    monkeypatch.setattr(pubsub, "_CALLS", 1)
+    first, second = (asyncio.create_task(client.publish("events", [{"hangs": n}] * 2)) for n in (1, 2))
+    await _until(lambda: len(scripted.calls) == 1 and len(scripted.calls[0]) == 4)  # they share it
+    after = asyncio.create_task(client.publish("events", [{"hangs": 0}]))
+    first.cancel()
+    await asyncio.sleep(0.1)
+    assert first.cancelled() and not after.done() and not cancelled  # the second still waits for it
+    second.cancel()
+    async with asyncio.timeout(5):
+        await after
+    await _until(lambda: len(cancelled) == 4)
+
+    monkeypatch.setattr(pubsub, "_PATIENCE", 0.1)
+    for n in (1, 2, 3):
+        with pytest.raises(Unavailable, match="no answer within"):
+            await client.publish("events", [{"hangs": n}])
+    await client.publish("events", [{"hangs": 0}])
+
+
+async def test_a_refused_group_is_not_sent_on_for_those_who_have_left(scripted: Scripted, client: Pubsub) -> None:
+    gate = asyncio.Event()
+
+    async def refuse(messages: list[Any]) -> grpc.StatusCode:
+        if len(scripted.calls) == 2:
+            await gate.wait()
+        return grpc.StatusCode.INVALID_ARGUMENT
+
+    scripted.answer = refuse
+    first, left, stays = (asyncio.create_task(client.publish("events", [{"n": n}])) for n in range(3))
+    await _until(lambda: len(scripted.calls) == 2)
+    left.cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    for task in (first, stays):
+        with pytest.raises(Unavailable):
+            await task
+    assert scripted.calls[1:] == [[{"n": 0}], [{"n": 2}]]
+
+
+async def test_calls_that_take_long_do_not_count_but_are_bounded(
+    scripted: Scripted, client: Pubsub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = asyncio.Event()
+
+    async def hang(messages: list[Any]) -> None:
+        if messages[0]["hangs"]:
+            await gate.wait()
+
+    scripted.answer = hang
+    monkeypatch.setattr(pubsub, "_SLOW", 0.05)
+    hung: list[asyncio.Task[None]] = []
+    for n in range(1, pubsub._CALLS_AT_MOST):
+        hung.append(asyncio.create_task(client.publish("events", [{"hangs": n}])))
+        async with asyncio.timeout(5):
+            await _until(lambda: len(scripted.calls) == len(hung))
+    async with asyncio.timeout(5):
+        await client.publish("events", [{"hangs": 0}])
+    hung.append(asyncio.create_task(client.publish("events", [{"hangs": 99}])))
+    await _until(lambda: scripted.calls[-1] == [{"hangs": 99}])
+    waits = asyncio.create_task(client.publish("events", [{"hangs": 0}]))
+    await asyncio.sleep(0.3)
+    assert len(scripted.calls) == pubsub._CALLS_AT_MOST + 1 and not waits.done()
+    gate.set()
+    await asyncio.gather(*hung, waits)
 
 
 async def test_requests_keep_within_pubsubs_limits(scripted: Scripted, client: Pubsub) -> None:

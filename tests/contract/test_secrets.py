@@ -15,7 +15,7 @@ from local.google.secret_manager import PROJECT_NUMBER, SecretManagerDouble, sec
 from shared.adapters.embedded import FileSecrets
 from shared.adapters.secret_manager import RETRY, SecretManager, _Versions
 from shared.errors import ConfigError, Unavailable
-from shared.ports import MAX_VERSIONS, SECRET_AGE, Secret
+from shared.ports import HAND_OVER, MAX_VERSIONS, SECRET_AGE, Secret
 from tests.contract.secrets_contract import NOW, SecretsContract, put
 
 
@@ -141,6 +141,26 @@ async def test_a_failed_refresh_keeps_the_last_good_and_is_tried_again(failure: 
     assert await secrets.get("key") == NEW
 
 
+@pytest.mark.parametrize("failure", [DOWN, ConfigError("it may not be read")])
+async def test_what_is_kept_is_unavailable_from_the_hand_over_on(failure: Exception) -> None:
+    secrets, now, read = scripted(OLD, failure, failure, failure, NEW)
+    await secrets.get("key")
+    now[0] = HAND_OVER / 1000 - 1
+    assert await secrets.get("key") == OLD and len(read) == 2
+    now[0] += 1
+    with pytest.raises(Unavailable, match="secret key"):
+        await secrets.get("key")
+    assert len(read) == 2, "not asked for again so soon"
+    now[0] += RETRY
+    answers = await asyncio.gather(*(secrets.get("key") for _ in range(9)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Unavailable] * 9 and len(read) == 3
+    now[0] += 2 * RETRY
+    with pytest.raises(Unavailable):
+        await secrets.get("key")
+    now[0] += RETRY
+    assert await secrets.get("key") == NEW
+
+
 async def test_a_secret_whose_versions_are_all_disabled_is_gone() -> None:
     secrets, now, _ = scripted(OLD, [])
     await secrets.get("key")
@@ -166,12 +186,13 @@ async def test_a_failure_before_anything_was_read_is_not_kept() -> None:
     assert await secrets.get("key") == OLD and len(read) == 2
 
 
-async def test_concurrent_callers_share_a_fetch_and_nobody_waits_for_a_refresh() -> None:
+@pytest.mark.parametrize(("age", "others"), [(SECRET_AGE, OLD), (HAND_OVER - 1, OLD), (HAND_OVER, NEW), (100 * HAND_OVER, NEW)])
+async def test_concurrent_callers_share_a_fetch_and_wait_for_it_only_past_the_hand_over(age: int, others: list[Secret]) -> None:
     secrets, now, read = scripted(OLD, NEW)
     assert await asyncio.gather(*(secrets.get("key") for _ in range(9))) == [OLD] * 9 and read == ["key"]
-    now[0] = SECRET_AGE / 1000
+    now[0] = age / 1000
     answers = await asyncio.gather(*(secrets.get("key") for _ in range(9)))
-    assert answers == [NEW, *[OLD] * 8] and len(read) == 2
+    assert answers == [NEW, *[others] * 8] and len(read) == 2
 
 
 def test_without_credentials_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from local import seed
 from local.server import mounted
 from shared.adapters.sqlite_store import SqliteStore
+from shared.errors import ConfigError
 from shared.model.paths import Paths
 
 from .asgi import App, call
@@ -61,3 +64,19 @@ async def test_each_step_answers_as_itself(
     assert await store.count(Paths("local").subscribers) == 1
     assert await store.count(Paths("local").deliveries("C-0001")) == 1
     store.close()
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("step", ["subscribe", "sync_sheet"])
+async def test_a_second_pepper_stops_who_makes_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    state = tmp_path / "state"
+    for name, value in (await environment(state)).items():
+        monkeypatch.setenv(name, value)
+    entry = importlib.import_module(f"functions.{step}.main")
+    kept = seed.secrets(state)
+    kept.add("pepper", b"another")
+    with pytest.raises(ConfigError, match="the secret pepper must have exactly one enabled version: 2 are"):
+        await entry.step()
+    first = kept.versions("pepper")[1]
+    (state / "secrets" / "pepper.json").write_text(json.dumps([{**first, "disabled": True}, first]))
+    assert (await entry.step()).pepper.hex() == first["value"]

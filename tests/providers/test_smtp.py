@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from shared.errors import Unavailable
+from shared.errors import ConfigError, Unavailable
 from shared.ports import Outcome, Outgoing
 from shared.providers import smtp
 from shared.providers.smtp import SmtpSender
@@ -461,13 +461,26 @@ async def test_starttls_and_auth(contexts: tuple[ssl.SSLContext, ssl.SSLContext]
     listening = await loop.create_server(session, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
     common: dict[str, Any] = {"security": "starttls", "tls_context": contexts[1], "timeout": 2, "username": "u"}
-    sender = SmtpSender("127.0.0.1", port, password="right", **common)
+    passwords: list[str | Exception] = ["right"]
+
+    async def password() -> str:
+        if isinstance(found := passwords.pop(0), Exception):
+            raise found
+        return found
+
+    sender = SmtpSender("127.0.0.1", port, password=password, **common)
     assert kinds(await sender.send(FROM, mails(60))) == ["sent"] * 60
     await sender.close()
-    wrong = SmtpSender("127.0.0.1", port, password="wrong", **common)
+    sender = SmtpSender("127.0.0.1", port, password=password, **common)
+    passwords += ["wrong", "wrong", Unavailable("secrets"), ConfigError("secret smtp-password: gone"), "right"]
     with pytest.raises(Unavailable, match=r"535 5\.7\.8"):
-        await wrong.ready()
-    assert await wrong.send(FROM, mails(1)) == [Outcome("ours", "535 5.7.8")]
+        await sender.ready()
+    assert await sender.send(FROM, mails(1)) == [Outcome("ours", "535 5.7.8")]
+    assert await sender.send(FROM, mails(1)) == [Outcome("down")]
+    with pytest.raises(Unavailable, match="secret smtp-password: gone"):
+        await sender.ready()
+    await sender.ready()  # whoever mended it waits for no restart
+    await sender.close()
     listening.close()
     assert len(box.got) == 60
 

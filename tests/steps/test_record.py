@@ -161,12 +161,23 @@ async def test_a_click_of_somebody_erased_makes_nobody_mailable(world: World) ->
 GOOD = Event("opened", REF.text, NOW, label="human").to_message()
 
 
+def test_a_message_holds_only_what_differs_from_the_defaults() -> None:
+    assert {"type": "opened", "ref": REF.text, "at": NOW, "label": "human"} == GOOD
+    every = Event("bounced", REF.text, NOW, "suspect", "why", 0, True, "550", "generic", "", "")
+    for event in (every, CLICK, Event("delivered", REF.text, 0)):
+        assert Event.from_message(event.to_message()) == event
+
+
+async def test_what_a_later_publisher_adds_is_not_looked_at(world: World) -> None:
+    await world.record().handle({**GOOD, "extra": 1, "": None})
+    assert set((await world.data(world.paths.delivery(REF.campaign, REF.delivery)))["labels"]) == {"opened", "opened.human"}
+
+
 @pytest.mark.parametrize(
     "message",
     [
         {},
         {"type": "opened"},
-        {**GOOD, "extra": 1},
         {**GOOD, "ref": "x"},
         {**GOOD, "ref": 3},
         {**GOOD, "ref": REF.text + "/../x"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from dataclasses import replace
@@ -14,7 +15,7 @@ from functions.subscribe.handler import CONSENT_TEXT, network_of
 from shared.errors import Unavailable
 from shared.http import Request, Response
 from shared.model.subscriber import country_of, suppress
-from shared.ports import Location
+from shared.ports import Create, Delete, Location
 
 from .fakes import DAY, NOW, FaultyStore, nth
 from .world import World
@@ -424,6 +425,49 @@ async def test_health_names_what_fails(world: World) -> None:
     assert await health(broken) == (503, {"store": "failing", "bus": "ok"})
     world.bus.failing = True
     assert await health(world.subscribe()) == (503, {"store": "ok", "bus": "failing"})
+
+
+async def test_health_asks_once_in_five_seconds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    get, check = world.store.get, world.bus.check
+
+    async def counted_get(*given: Any) -> Any:
+        asked.append("store")
+        await asyncio.sleep(0)
+        return await get(*given)
+
+    async def counted_check() -> None:
+        asked.append("bus")
+        await check()
+
+    monkeypatch.setattr(world.store, "get", counted_get)
+    monkeypatch.setattr(world.bus, "check", counted_check)
+    step = world.subscribe()
+
+    async def statuses(hits: int) -> set[int]:
+        return {answer.status for answer in await asyncio.gather(*(step.handle(Request("GET", "health")) for _ in range(hits)))}
+
+    assert await statuses(20) == {200} and asked == ["store", "bus"]
+    world.bus.failing = True
+    world.clock.advance(4_999)
+    assert await statuses(3) == {200} and asked == ["store", "bus"]
+    world.clock.advance(1)
+    assert await statuses(3) == {503} and asked == ["store", "bus"] * 2
+    world.bus.failing = False
+    assert await statuses(3) == {503} and len(asked) == 4  # a failure is kept as long
+    world.clock.advance(-60_000)  # a clock that was set back keeps no answer
+    assert await statuses(1) == {200}
+
+
+async def test_a_consent_of_before_readers_were_located_confirms(world: World) -> None:
+    token = await sign_up(world)
+    [consent] = await world.all(f"{world.paths.subscriber(world.sid(ADDRESS))}/consents")
+    old = {**consent.data, "requested": {"name": "", "language": "", "tags": []}}
+    del old["located"]
+    await world.store.commit([Delete(consent.path)])
+    await world.store.commit([Create(consent.path, old)])
+    assert (await confirm(world, token)).status == 200
+    assert (await world.subscriber(ADDRESS))["status"] == "confirmed"
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ async def test_a_step_may_set_a_lower_limit() -> None:
         (Unauthenticated("secret reason"), 401, "Not authenticated."),
         (Unauthenticated("secret reason", 403), 403, "Not allowed."),
         (Unavailable("the store", "secret reason"), 503, "Please try again in a minute."),
-        (Conflict("secret", "exists"), 500, "Something went wrong on our side. Please try again."),
+        (Conflict("secret", "exists"), 503, "Please try again in a minute."),
         (NotFound("secret"), 500, "Something went wrong on our side. Please try again."),
         (ZeroDivisionError("secret"), 500, "Something went wrong on our side. Please try again."),
     ],
@@ -93,6 +93,11 @@ async def test_every_error_is_one_sentence(error: Exception, status: int, senten
 @pytest.mark.parametrize(("given", "said"), [(0, "30"), (7.5, "7")])
 async def test_unavailable_says_when_to_come_back(given: float, said: str) -> None:
     assert (await call(raising(Unavailable("x", retry_after=given)), "GET", "/")).headers["retry-after"] == said
+
+
+async def test_a_conflict_that_nobody_resolved_asks_for_another_try() -> None:
+    answer = await call(raising(Conflict("x", "version")), "POST", "/")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "30")
 
 
 async def test_a_wrong_setting_is_left_to_the_platform() -> None:

@@ -1,15 +1,19 @@
-"""Settings come from the environment; what is missing is named."""
+"""Settings come from the environment; what is missing is named, on Cloud Run at start."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 
 from functions.send_batch.main import Config
 from shared.config import Base, Pushed, load, one_of
 from shared.errors import ConfigError
+from tests.house.imports import ROOT, STEPS
 
 BASE = {"STACK": "embedded", "STATE_DIR": "/tmp/x", "TENANT": "t", "PUBLIC_URL": "https://x.example"}
-PUSH = BASE | {"PUSH_AUTH": "iam", "PUSH_AUDIENCE": "a", "PUSH_ISSUER": "i", "PUSH_EMAIL": "e@x.example"}
+PUSH = BASE | {"PUSH_AUTH": "iam", "K_SERVICE": "x", "PUSH_AUDIENCE": "a", "PUSH_ISSUER": "i", "PUSH_EMAIL": "e@x.example"}
 
 
 def test_settings_are_read() -> None:
@@ -36,6 +40,7 @@ def test_everything_missing_or_malformed_is_named_at_once() -> None:
         ({"PUSH_AUTH": "off"}, "PUSH_AUTH must be iam or oidc"),
         ({"PUSH_AUTH": ""}, "PUSH_AUTH is not set"),
         ({"PUSH_AUTH": "oidc"}, "PUSH_CERTS must be set"),
+        ({"K_SERVICE": ""}, "PUSH_AUTH=iam trusts .* not Cloud Run"),
         ({"STATE_DIR": ""}, "STATE_DIR must be set"),
         ({"STACK": "aws"}, "STACK must be embedded or google, not 'aws'"),
         ({"STACK": "google"}, "GOOGLE_CLOUD_PROJECT must be set"),
@@ -53,3 +58,30 @@ def test_a_word_out_of_a_list() -> None:
     assert one_of("SECURITY", "tls", "none", "tls") == "tls"
     with pytest.raises(ConfigError, match="SECURITY must be none or tls, not 'ssl'"):
         one_of("SECURITY", "ssl", "none", "tls")
+
+
+def test_a_field_that_takes_certain_words_takes_no_other() -> None:
+    given = PUSH | {"SMTP_HOST": "h", "SMTP_PORT": "25", "SMTP_SECURITY": "ssl", "LEASE_MS": "long"}
+    with pytest.raises(ConfigError, match="SMTP_SECURITY must be none or starttls or tls, not 'ssl'; LEASE_MS must be a whole"):
+        load(Config, given)
+
+
+def started(step: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A process that imports a step's main.py, with nothing else in its environment."""
+    command = [sys.executable, "-c", f"import functions.{step}.main"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_on_cloud_run_a_step_without_its_settings_does_not_start() -> None:
+    assert started("track").returncode == 0
+    for step, also in {"track": (), "record": ("PUSH_AUTH",), "launch": ("PUSH_AUDIENCE",)}.items():
+        ended = started(step, K_SERVICE=step)
+        assert ended.returncode != 0
+        assert all(f"{name} is not set" in ended.stderr for name in ("STACK", "TENANT", "PUBLIC_URL", *also)), ended.stderr
+
+
+def test_on_cloud_run_a_step_with_its_settings_starts_without_a_client() -> None:
+    smtp = {"SMTP_HOST": "h", "SMTP_PORT": "25", "SMTP_SECURITY": "none"}
+    for step in STEPS:
+        ended = started(step, **PUSH, **smtp)
+        assert ended.returncode == 0, ended.stderr

@@ -266,6 +266,8 @@ PLAIN = [
     "ada&amp;#64;example.com",
     "ada=40example.com",
     "ada+40example.com",
+    "ada=40localhost",
+    "RCPT TO ada=40example",
     "/confirm?mail=ada%40example.com&next=1",
     "ada=example.com@bounces.brand.example",
     json.dumps({"to": "ada@bücher.example"}),
@@ -346,6 +348,19 @@ def test_what_is_none_stays(text: str) -> None:
         ("authorization: bearer 0123456789abcdef", "authorization: [token]"),
         ("got eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.SIGNATURE_REMOVED_BY_GOOGLE", "got [token]"),
         ("key ya29.a0AfH6SMBx-_y", "key [token]"),
+        ("/o/x.AbCdEfGhIjKlMnOpQrStUA-x gone", "/o/x.[token]-x gone"),
+        ("/o/x.AbCdEfGhIjKlMnOpQrStUA_x gone", "/o/x.[token]_x gone"),
+        ("/o/x%2EAbCdEfGhIjKlMnOpQrStUA gone", "/o/x.[token] gone"),
+        ("/o/x%252eAbCdEfGhIjKlMnOpQrStUA gone", "/o/x.[token] gone"),
+        ("/o/x\\u002eAbCdEfGhIjKlMnOpQrStUA gone", "/o/x.[token] gone"),
+        ("/o/x\\\\u002EAbCdEfGhIjKlMnOpQrStUA gone", "/o/x.[token] gone"),
+        ("eyJhbGciOiJSUzI1NiJ9%2EeyJpc3MiOiJ4In0%2Ec2lnbmF0dXJl refused", "[token] refused"),
+        ("ya29%2Ea0AfH6SMBx-_y", "[token]"),
+        ("authorization: BeArEr 0123456789abcdef", "authorization: [token]"),
+        ("authorization: Bearer\t0123456789abcdef", "authorization: [token]"),
+        ("authorization: bEARER\t0123456789abcdef", "authorization: [token]"),
+        ("authorization: Bearer%200123456789abcdef", "authorization: [token]"),
+        (r"authorization: Bearer\t0123456789abcdef", "authorization: [token]"),
     ],
 )
 def test_tokens_are_worth_nothing_afterwards(text: str, left: str, capsys: Out) -> None:
@@ -354,9 +369,36 @@ def test_tokens_are_worth_nothing_afterwards(text: str, left: str, capsys: Out) 
     assert entries(capsys)[0]["message"] == left
 
 
+@pytest.mark.parametrize("unit", ["nothing to see here ", "see ada@example.com ", "x", "\u00fc", "o/x.AbCdEfGhIjKlMnOpQrStUA "])
+def test_a_long_text_is_cut(unit: str, capsys: Out) -> None:
+    started = datetime.now(UTC)
+    log("INFO", unit * (4_000_000 // len(unit)), field=unit * 20_000)
+    line = capsys.readouterr().out
+    entry = json.loads(line)
+    for text in (entry["message"], entry["field"]):
+        assert len(text) <= 16_384 and text.endswith("[cut]") and text[:20] == redacted(unit * 20)[:20]
+    assert datetime.now(UTC) - started < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("secret", ["ada@example.com", '"ada b"@example.com', "ada @ example.com", "o/x.AbCdEfGhIjKlMnOpQrStUA"])
+def test_nothing_is_left_of_what_the_cut_divides(secret: str, capsys: Out) -> None:
+    for start in range(16_384 - 40, 16_384 + 10):
+        log("INFO", "x " * (start // 2) + " " * (start % 2) + secret + " x" * 2_000)
+        line = capsys.readouterr().out
+        assert "ada" not in line and "AbCd" not in line, start
+
+
+def test_a_text_under_the_limit_stays_whole(capsys: Out) -> None:
+    log("INFO", "x " * 8_192)
+    assert entries(capsys)[0]["message"] == "x " * 8_192
+
+
 def test_a_long_text_is_read_once() -> None:
     started = datetime.now(UTC)
-    redacted("x" * 200_000 + " @ " + '"' * 2_000 + "\\" * 50_000 + "%25" * 20_000 + "&amp;" * 20_000 + "=40" * 20_000)
+    redacted(
+        "x" * 200_000 + " @ " + '"' * 2_000 + "\\" * 50_000 + "%25" * 20_000 + "&amp;" * 20_000 + "=40" * 20_000 + "a=40" * 20_000
+    )
+    redacted("bearer " * 20_000 + "Bearer" + "\\" * 50_000 + "%25" * 20_000 + "eyJ" * 20_000 + "\\" * 50_000 + "u002e" * 9_000)
     assert datetime.now(UTC) - started < timedelta(seconds=5)
 
 

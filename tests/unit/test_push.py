@@ -95,11 +95,12 @@ def settings(auth: str, certs: str = "") -> Pushed:
         push_issuer=ISSUER,
         push_email=EMAIL,
         push_certs=certs,
+        k_service="record",
     )
 
 
 async def knock(
-    given: Pushed, token: str, method: str = "POST", body: Any = None, scheme: str = "Bearer"
+    given: Pushed, token: str, method: str = "POST", body: Any = None, scheme: str = "Bearer", **more: str
 ) -> tuple[Answer, list[Any]]:
     """One push to a step that records what it is handed."""
     handed: list[Any] = []
@@ -109,7 +110,7 @@ async def knock(
 
     app: Any = Starlette(routes=[Route("/{path:path}", pushed(lambda: given)(step), methods=["GET", "POST"])])
     data = body if isinstance(body, bytes) else json.dumps(body or raw_push()).encode()
-    headers = {"authorization": f"{scheme} {token}"} if token else {}
+    headers = ({"authorization": f"{scheme} {token}"} if token else {}) | more
     return await call(app, method, "/", data, headers), handed
 
 
@@ -277,6 +278,15 @@ async def test_a_token_that_cloud_run_did_not_strip_is_refused(key: Key) -> None
     for token in tokens:
         answer, handed = await knock(settings("iam"), token)
         assert (answer.status, handed) == (401, []), token[:60]
+
+
+async def test_where_cloud_run_has_checked_another_header_this_one_proves_nothing(oidc: Pushed, key: Key) -> None:
+    other = {"x-serverless-authorization": f"Bearer {stripped(claims())}"}
+    for also in (other, {"X-Serverless-Authorization": ""}):
+        answer, handed = await knock(settings("iam"), stripped(claims()), **also)
+        assert (answer.status, handed) == (401, [])
+    assert (await knock(settings("iam"), "", **other))[0].status == 401
+    assert (await knock(oidc, key.sign(claims()), **other))[0].status == 204  # checked here, whatever else there is
 
 
 # --- bodies ---

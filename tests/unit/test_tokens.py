@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import string
 from hashlib import sha256
@@ -12,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.adapters.secret_manager import SecretManager
-from shared.errors import BadToken, Unavailable
-from shared.ports import SECRET_AGE, Secret
-from shared.tokens import HAND_OVER, PURPOSES, Purpose, Tokens
-from tests.steps.fakes import DAY, NOW, FakeClock
+from shared.errors import BadToken, ConfigError, Unavailable
+from shared.ports import HAND_OVER, SECRET_AGE, Secret
+from shared.tokens import MIN_KEY, PURPOSES, Purpose, Tokens
+from tests.steps.fakes import DAY, HOUR, NOW, FakeClock, FakeSecrets
 
 OLD, NEW = b"o" * 32, b"n" * 32
 PAYLOAD = "C-0001~q6urq6urq6urq6urq6urqw~k.1"
@@ -87,11 +88,14 @@ class Rotation:
     async def _read(self, name: str) -> list[Secret]:
         if self.down:
             raise Unavailable("Secret Manager")
-        return list(self.versions)
+        found = list(self.versions)
+        await asyncio.sleep(0)
+        return found
 
 
 async def test_every_link_works_in_every_process_at_every_moment_of_a_rotation() -> None:
-    """Processes that read the keys at other times, and one that starts now; the service is away when some refresh."""
+    """Processes that read the keys at other times, some idle for longer than a hand-over, and one that starts now; each does three
+    things at once. The service is away when some refresh."""
     world = Rotation()
     added = NOW + SECRET_AGE * 3 + 10_000  # a moment after a refresh
     away = range(NOW + SECRET_AGE * 4 - 20_000, NOW + SECRET_AGE * 5 - 60_000)
@@ -99,20 +103,27 @@ async def test_every_link_works_in_every_process_at_every_moment_of_a_rotation()
     for _ in range(4):
         processes.append(await world.process())
         world.clock.advance(SECRET_AGE // 4)
-    made, signed_by = set(), []
+    idle = [await world.process() for _ in range(12)]
+    made: set[str] = set()
+    signed_by: list[tuple[int, bool]] = []
+
+    async def work(process: Tokens) -> None:
+        await process.fresh()
+        for token in made:
+            assert process.verify("leave", token) == PAYLOAD
+
     while world.clock.now() < NOW + SECRET_AGE * 8:
         if world.clock.now() == added:
             world.versions.insert(0, Secret(NEW, added))
         world.down = world.clock.now() in away
         newcomer = [] if world.down else [await world.process()]
+        tick = world.clock.now() // 10_000
+        awake = [process for n, process in enumerate(idle) if (tick + 6 * n) % 72 == 0]  # each once in 12 minutes
         for process in processes + newcomer:
             await process.fresh()
             made.add(process.sign("leave", PAYLOAD))
             signed_by.append((world.clock.now(), process.sign("leave", PAYLOAD) == Tokens([NEW]).sign("leave", PAYLOAD)))
-        for process in processes + newcomer:
-            await process.fresh()
-            for token in made:
-                assert process.verify("leave", token) == PAYLOAD
+        await asyncio.gather(*(work(process) for process in (processes + newcomer + awake) * 3))
         world.clock.advance(10_000)
     assert {new for _, new in signed_by} == {True, False}
     assert all(new == (at >= added + HAND_OVER) for at, new in signed_by), "all change over at the same moment"
@@ -134,6 +145,54 @@ async def test_a_first_key_signs_at_once_and_a_key_taken_back_does_not() -> None
     assert tokens.sign("track", "abc.def") == GOLDEN
     with pytest.raises(BadToken):
         tokens.verify("track", token)
+
+
+async def test_keys_that_cannot_be_refreshed_call_no_token_false_from_the_hand_over_on() -> None:
+    world = Rotation()
+    tokens = await world.process()
+    token, other = Tokens([OLD]).sign("leave", PAYLOAD), Tokens([NEW]).sign("leave", PAYLOAD)
+    world.down = True
+    world.clock.advance(HAND_OVER - 1)
+    await tokens.fresh()
+    with pytest.raises(BadToken):
+        tokens.verify("leave", other)
+    world.clock.advance(HOUR)
+    await asyncio.gather(*(tokens.fresh() for _ in range(3)))
+    assert tokens.verify("leave", token) == PAYLOAD and tokens.sign("leave", PAYLOAD) == token
+    with pytest.raises(Unavailable, match="signing-key"):
+        tokens.verify("leave", other)
+    with pytest.raises(BadToken):
+        tokens.verify("leave", "no token under any key")
+    world.down = False
+    world.clock.advance(HOUR)
+    await tokens.fresh()
+    with pytest.raises(BadToken):
+        tokens.verify("leave", other)
+
+
+@pytest.mark.parametrize("key", [b"", b"k" * (MIN_KEY - 1)])
+async def test_a_short_key_is_refused_and_its_secret_named(key: bytes) -> None:
+    with pytest.raises(ConfigError, match="secret signing-key"):
+        await Tokens.load(FakeSecrets(signing_key=[OLD, key]), FakeClock())
+    world = Rotation()
+    tokens = await world.process()
+    world.versions.insert(0, Secret(key, NOW))
+    world.clock.advance(SECRET_AGE)
+    with pytest.raises(ConfigError, match="secret signing-key"):
+        await tokens.fresh()
+    assert Tokens([b"k" * MIN_KEY]).sign("track", "a")
+
+
+async def test_a_generation_ends_when_another_key_signs_and_no_sooner() -> None:
+    world = Rotation()
+    tokens = await world.process()
+    seen = [tokens.generation]
+    world.versions.insert(0, Secret(NEW, NOW))
+    for _ in range(4):
+        world.clock.advance(SECRET_AGE)
+        await tokens.fresh()
+        seen.append(tokens.generation)
+    assert seen == [1, 1, 2, 2, 2]
 
 
 async def test_given_keys_need_no_refresh() -> None:
