@@ -80,7 +80,7 @@ def test_on_cloud_run_a_step_without_its_settings_does_not_start() -> None:
         assert all(f"{name} is not set" in ended.stderr for name in ("STACK", "TENANT", "PUBLIC_URL", *also)), ended.stderr
 
 
-def test_on_cloud_run_a_step_with_its_settings_starts_without_a_client() -> None:
+def test_on_cloud_run_a_step_with_its_settings_starts() -> None:
     smtp = {"SMTP_HOST": "h", "SMTP_PORT": "25", "SMTP_SECURITY": "none"}
     for step in STEPS:
         ended = started(step, **PUSH, **smtp)
