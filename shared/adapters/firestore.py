@@ -1,7 +1,7 @@
 """The Store on Cloud Firestore, through the official asynchronous client.
 
-The generated (GAPIC) client is used with protobuf messages of our own making: a third of the CPU per document that the document
-classes take. Nobody retries but this file. A reply can be lost after Firestore has applied the write, so a write that is tried
+The generated (GAPIC) client is used with protobuf messages of our own making, which spares the document classes' conversions.
+Nobody retries but this file. A reply can be lost after Firestore has applied the write, so a write that is tried
 again may fail on its own precondition: then the documents are read back, and when they hold what was to be written, it was ours.
 For that a claim must name its owner: a write that two callers could make with the same content is not one.
 
@@ -13,9 +13,8 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import re
 from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import grpc.aio
@@ -26,6 +25,7 @@ from google.cloud.firestore_v1.types import firestore as api
 
 from shared.adapters import credentials
 from shared.adapters.documents import Operations, check_collection, check_writes, field, is_number, names, same, split
+from shared.adapters.firestore_values import compare, put, put_transform, quoted, value_of, version
 from shared.errors import Conflict, Unavailable
 from shared.ports import MAX_WRITES, ArrayUnion, Create, Delete, Document, Filter, Maximum, Merge, Minimum, Write
 
@@ -34,7 +34,6 @@ PAUSE = 0.1  # seconds before the second attempt; doubles from there
 TIMEOUT = 10.0  # seconds an attempt
 MAX_DETAIL = 300  # characters of Google's own sentence
 MAX_READS = 300  # documents in one BatchGetDocuments
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _Commit = api.CommitRequest.pb(api.CommitRequest()).__class__
 _BatchWrite = api.BatchWriteRequest.pb(api.BatchWriteRequest()).__class__
@@ -98,7 +97,7 @@ class Firestore:
     async def _get(self, paths: Sequence[str], fields: Sequence[str] | None) -> dict[str, Document]:
         request = _BatchGet(database=self._database, documents=[self._root + path for path in paths])
         if fields is not None:
-            request.mask.field_paths.extend(map(_quoted, fields) if fields else ["__name__"])
+            request.mask.field_paths.extend(map(quoted, fields) if fields else ["__name__"])
         stream = await self._client.batch_get_documents(api.BatchGetDocumentsRequest.wrap(request), **self._options)
         answers = [api.BatchGetDocumentsResponse.pb(answer) async for answer in stream]
         documents = (self._document(answer.found) for answer in answers if answer.WhichOneof("result") == "found")
@@ -123,7 +122,7 @@ class Firestore:
         if after:
             query.start_at.values.add().reference_value = f"{self._root}{collection}/{after}"
         if fields is not None:
-            for name in map(_quoted, fields) if fields else ["__name__"]:
+            for name in map(quoted, fields) if fields else ["__name__"]:
                 query.select.fields.add().field_path = name
 
         async def read() -> list[Document]:
@@ -168,11 +167,11 @@ class Firestore:
             name, value = filter.equals
             if value is None:
                 conditions.filters.add().unary_filter.op = _IS_NULL
-                conditions.filters[-1].unary_filter.field.field_path = _quoted(name)
+                conditions.filters[-1].unary_filter.field.field_path = quoted(name)
             else:
-                _compare(conditions, _quoted(name), _EQUAL, value)
+                compare(conditions, quoted(name), _EQUAL, value)
         if filter.contains:
-            _compare(conditions, _quoted(filter.contains[0]), _ARRAY_CONTAINS, filter.contains[1])
+            compare(conditions, quoted(filter.contains[0]), _ARRAY_CONTAINS, filter.contains[1])
         if filter.below:
             end = conditions.filters.add().field_filter
             end.field.field_path, end.op = "__name__", _LESS_THAN
@@ -180,7 +179,7 @@ class Firestore:
 
     def _document(self, found: Any) -> Document:
         path = found.name.removeprefix(self._root)
-        return Document(path, _version(found.update_time), {name: _value(value) for name, value in found.fields.items()})
+        return Document(path, version(found.update_time), {name: value_of(value) for name, value in found.fields.items()})
 
     async def _again(self, work: Callable[[], Awaitable[T]]) -> T:
         """Repeat a read until it is answered; raises Unavailable after ATTEMPTS."""
@@ -306,93 +305,23 @@ class Firestore:
             made.update_mask.SetInParent()
         for key, value in write.data.items():
             if isinstance(value, Minimum | Maximum | ArrayUnion):
-                _transform(made.update_transforms.add(field_path=_quoted(key)), value)
+                put_transform(made.update_transforms.add(field_path=quoted(key)), value)
                 continue
             *parents, name = names(key)
             fields = made.update.fields
             for parent in parents:
                 fields = fields[parent].map_value.fields
-            _put(fields[name], value)
+            put(fields[name], value)
             if isinstance(write, Merge):
-                made.update_mask.field_paths.append(_quoted(key))
+                made.update_mask.field_paths.append(quoted(key))
         return made
 
 
-# --- protobuf ---------------------------------------------------------------------------------------------------------
-
-
-def _put(target: Any, value: Any) -> None:
-    """Fill a Value."""
-    if value is None:
-        target.null_value = 0
-    elif isinstance(value, str):
-        target.string_value = value
-    elif isinstance(value, bool):
-        target.boolean_value = value
-    elif isinstance(value, int):
-        target.integer_value = value
-    elif isinstance(value, float):
-        target.double_value = value
-    elif isinstance(value, bytes):
-        target.bytes_value = value
-    elif isinstance(value, dict):
-        target.map_value.SetInParent()
-        for name, item in value.items():
-            _put(target.map_value.fields[name], item)
-    else:
-        target.array_value.SetInParent()
-        for item in value:
-            _put(target.array_value.values.add(), item)
-
-
-def _value(found: Any) -> Any:
-    """What a Value holds."""
-    match found.WhichOneof("value_type"):
-        case "null_value":
-            return None
-        case "map_value":
-            return {name: _value(item) for name, item in found.map_value.fields.items()}
-        case "array_value":
-            return [_value(item) for item in found.array_value.values]
-        case kind:
-            return getattr(found, kind)
-
-
-def _transform(target: Any, value: Minimum | Maximum | ArrayUnion) -> None:
-    match value:
-        case Minimum():
-            _put(target.minimum, value.value)
-        case Maximum():
-            _put(target.maximum, value.value)
-        case ArrayUnion():
-            target.append_missing_elements.SetInParent()
-            for item in value.values:
-                _put(target.append_missing_elements.values.add(), item)
-
-
-def _compare(conditions: Any, name: str, op: int, value: Any) -> None:
-    test = conditions.filters.add().field_filter
-    test.field.field_path, test.op = name, op
-    _put(test.value, value)
-
-
-@lru_cache(maxsize=4096)
-def _quoted(path: str) -> str:
-    """A field path as Firestore spells it: names other than plain identifiers stand in backticks."""
-    return ".".join(
-        name if _PLAIN.fullmatch(name) else "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`" for name in names(path)
-    )
-
-
-def _version(time: Any) -> str:
-    return f"{time.seconds}.{time.nanos}"
+# --- what became of a write -------------------------------------------------------------------------------------------
 
 
 def _written(write: Write, result: Any) -> str:
-    return "" if isinstance(write, Delete) else _version(result.update_time)
-
-
-# --- what became of a write -------------------------------------------------------------------------------------------
+    return "" if isinstance(write, Delete) else version(result.update_time)
 
 
 def _claims(write: Write) -> bool:
