@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 
 import grpc.aio
 from google.api_core import exceptions
@@ -18,6 +18,7 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOT
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 
 from local.bus import DeadLetter
+from shared.adapters import credentials
 from shared.errors import Unavailable
 
 CALL = 10.0  # seconds for a call to Pub/Sub
@@ -96,7 +97,7 @@ class DeadLetters:
 
     async def _topic(self, subscription: str) -> str:
         path = self._clients.subscription(subscription)
-        found = await self._clients.subscriber.get_subscription(subscription=path, timeout=CALL)
+        found = await self._clients.subscriber.get_subscription(subscription=path, retry=None, timeout=CALL)
         return str(found.topic).rpartition("/")[2]
 
     async def _held(
@@ -122,6 +123,30 @@ class DeadLetters:
             acks = [one.ack_id for one in held[start : start + _CHUNK]]
             request = {"subscription": path, "ack_ids": acks, "ack_deadline_seconds": 0}
             await self._clients.subscriber.modify_ack_deadline(request=request, timeout=CALL)
+
+
+async def operated(project: str, host: str, subscription: str, replay: bool) -> list[str]:
+    """What an operator is told, line by line, of a subscription's dead letters; they are replayed only when asked for.
+
+    Raises Unavailable, and ConfigError without credentials.
+    """
+    with credentials.needed():
+        clients = Clients(project, host)
+    try:
+        letters = DeadLetters(clients)
+        if replay:
+            return [f"{await letters.replay(subscription)} replayed to the topic of {subscription}."]
+        found = await letters.look(subscription)
+    finally:
+        await clients.close()
+    if not found:
+        return [f"{subscription} has no dead letters."]
+    lines = [f"{_day(one.at)}  {one.id}  {one.attempts} attempts  {json.dumps(one.data)}" for one in found]
+    return [*lines, f"{len(found)} shown, newest first; --replay sends all of {subscription}'s again."]
+
+
+def _day(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(sep=" ", timespec="seconds")
 
 
 def letter(message: PubsubMessage, topic: str) -> DeadLetter:

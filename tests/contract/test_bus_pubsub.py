@@ -164,6 +164,9 @@ async def test_after_five_failures_a_message_is_a_dead_letter_until_replayed(
     for _ in range(2):  # looking loses nothing
         assert await operator.look("record") == [replace(letter, status=0, reason="") for letter in dead]
     assert len(await operator.look("record", limit=1)) == 1
+    lines = await dead_letters.operated(project, emulators.pubsub, "record", replay=False)
+    assert [json.loads(line.rpartition("  ")[2])["bad"] for line in lines[:-1]] == [letter.data["bad"] for letter in dead]
+    assert lines[-1].startswith("2 shown")
 
     inbox.answer = lambda push: 200
     assert await bus.replay(dead[0].id) == 1
@@ -175,7 +178,8 @@ async def test_after_five_failures_a_message_is_a_dead_letter_until_replayed(
     assert await bus.replay() == 0
     await _drained(bus)
     assert await bus.dead_letters() == []
-    assert await operator.replay("record") == 0
+    assert await dead_letters.operated(project, emulators.pubsub, "record", replay=True) == ["0 replayed to the topic of record."]
+    assert await dead_letters.operated(project, emulators.pubsub, "record", replay=False) == ["record has no dead letters."]
     assert sorted(found.data["bad"] for found in await bus.recent()) == [0, 1, 2]
     await clients.close()
 
