@@ -15,7 +15,7 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from shared.adapters.sqlite_bus import open_file
-from shared.adapters.sqlite_file import Work
+from shared.adapters.sqlite_file import SqliteFile, Work
 from shared.errors import Unavailable
 
 ACKS = frozenset({102, 200, 201, 202, 204})  # https://cloud.google.com/pubsub/docs/push#receive_push
@@ -157,18 +157,15 @@ class LocalBus:
 
     async def pending(self) -> dict[str, int]:
         """Per subscription, how many messages are waiting or in flight."""
-        rows = await self._rows("SELECT subscription, count(*) AS total FROM deliveries GROUP BY subscription")
-        return dict.fromkeys(self._subscriptions, 0) | {row["subscription"]: row["total"] for row in rows}
+        return await pending(self._file, self._subscriptions)
 
     async def recent(self, limit: int = 100) -> list[Delivered]:
         """What was delivered last, newest first; about the last 500 are kept."""
-        rows = await self._rows("SELECT * FROM delivered ORDER BY seq DESC LIMIT ?", limit)
-        return [Delivered(**read_row(row)) for row in rows]
+        return await recent(self._file, limit)
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """What was given up, newest first."""
-        rows = await self._rows("SELECT * FROM dead_letters ORDER BY at DESC, id DESC LIMIT ?", limit)
-        return [DeadLetter(**read_row(row)) for row in rows]
+        return await dead_letters(self._file, limit)
 
     async def replay(self, id: int | None = None) -> int:
         """Deliver one dead letter again, or all of them, with all attempts ahead; how many there were."""
@@ -185,14 +182,6 @@ class LocalBus:
         moved = await self._file.write(work)
         self._wake.set()
         return moved
-
-    async def _rows(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
-        def work(connection: sqlite3.Connection) -> list[dict[str, Any]]:
-            cursor = connection.execute(sql, arguments)
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
-
-        return await self._file.scan(work)
 
     # --- delivery -----------------------------------------------------------------------------------------------------
 
@@ -272,9 +261,41 @@ class LocalBus:
                 await asyncio.sleep(_POLL)
 
 
-def read_row(row: dict[str, Any]) -> dict[str, Any]:
+def _read(row: dict[str, Any]) -> dict[str, Any]:
     """A row of a table of messages as its dataclass takes it."""
     return row | {"data": json.loads(row["data"]), "attributes": json.loads(row["attributes"])}
+
+
+# --- what a bus file tells, whoever delivers ----------------------------------------------------------------------------
+
+
+async def pending(file: SqliteFile, subscriptions: Iterable[str]) -> dict[str, int]:
+    """Per subscription, how many messages are in `deliveries`."""
+    found = await rows(file, "SELECT subscription, count(*) AS total FROM deliveries GROUP BY subscription")
+    return dict.fromkeys(subscriptions, 0) | {row["subscription"]: row["total"] for row in found}
+
+
+async def recent(file: SqliteFile, limit: int) -> list[Delivered]:
+    """What was delivered last, newest first."""
+    found = await rows(file, "SELECT * FROM delivered ORDER BY seq DESC LIMIT ?", limit)
+    return [Delivered(**_read(row)) for row in found]
+
+
+async def dead_letters(file: SqliteFile, limit: int) -> list[DeadLetter]:
+    """What was given up, newest first."""
+    found = await rows(file, "SELECT * FROM dead_letters ORDER BY at DESC, id DESC LIMIT ?", limit)
+    return [DeadLetter(**_read(row)) for row in found]
+
+
+async def rows(file: SqliteFile, sql: str, *arguments: object) -> list[dict[str, Any]]:
+    """A query's rows, by the names of its columns."""
+
+    def work(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+        cursor = connection.execute(sql, arguments)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    return await file.scan(work)
 
 
 async def push(

@@ -38,6 +38,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from local import bus
 from local.bus import (
     IDLE,
     DeadLetter,
@@ -49,7 +50,6 @@ from local.bus import (
     backoff,
     now,
     push,
-    read_row,
 )
 from local.dead_letters import CALL, SOURCE, Clients, DeadLetters, content, dead, letter, milliseconds, told
 from shared.adapters.sqlite_bus import open_file
@@ -148,19 +148,16 @@ class PubsubBus:
     async def pending(self) -> dict[str, int]:
         """Per subscription, how many messages are published and neither acknowledged nor given up. Raises Unavailable."""
         await self._read_taps()
-        rows = await self._rows("SELECT subscription, count(*) AS total FROM deliveries GROUP BY subscription")
-        return dict.fromkeys(self._subscriptions, 0) | {row["subscription"]: row["total"] for row in rows}
+        return await bus.pending(self._file, self._subscriptions)
 
     async def recent(self, limit: int = 100) -> list[Delivered]:
         """What was delivered last, newest first; about the last 500 are kept."""
-        rows = await self._rows("SELECT * FROM delivered ORDER BY seq DESC LIMIT ?", limit)
-        return [Delivered(**read_row(row)) for row in rows]
+        return await bus.recent(self._file, limit)
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """What was given up, newest first. Raises Unavailable."""
         await self._read_taps()
-        rows = await self._rows("SELECT * FROM dead_letters ORDER BY at DESC, id DESC LIMIT ?", limit)
-        return [DeadLetter(**read_row(row)) for row in rows]
+        return await bus.dead_letters(self._file, limit)
 
     async def replay(self, id: int | None = None) -> int:
         """Publish one dead letter again, or all of them; how many there were. Raises Unavailable."""
@@ -168,7 +165,7 @@ class PubsubBus:
         assert self._clients is not None
         operator = DeadLetters(self._clients)
         by_subscription: defaultdict[str, list[int]] = defaultdict(list)
-        for row in await self._rows("SELECT id, subscription FROM dead_letters WHERE id = coalesce(?, id)", id):
+        for row in await bus.rows(self._file, "SELECT id, subscription FROM dead_letters WHERE id = coalesce(?, id)", id):
             by_subscription[row["subscription"]].append(row["id"])
         total = 0
         for name, ids in by_subscription.items():
@@ -325,14 +322,6 @@ class PubsubBus:
         columns = ", ".join(row)
         values = ", ".join(f":{column}" for column in row)
         connection.execute(f"INSERT OR IGNORE INTO dead_letters ({columns}) VALUES ({values})", row)
-
-    async def _rows(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
-        def work(connection: sqlite3.Connection) -> list[dict[str, Any]]:
-            cursor = connection.execute(sql, arguments)
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
-
-        return await self._file.scan(work)
 
 
 def _execute(connection: sqlite3.Connection, sql: str, *arguments: object) -> None:

@@ -115,8 +115,8 @@ def test_subject(subject: str) -> None:
 
 
 def test_encoded_words_hold_whole_characters() -> None:
-    for word in mime.header("Subject", "é名👍" * 40).split()[1:]:
-        email.header.decode_header(word.decode())[0][0].decode("utf-8")
+    words = mime.header("Subject", "é名👍" * 40).split()[1:]
+    assert "".join(email.header.decode_header(word.decode())[0][0].decode("utf-8") for word in words) == "é名👍" * 40
 
 
 @pytest.mark.parametrize("bad", [*map(chr, range(32)), *"\x7f\x80\x85\x9f\u200b\u200f\u202a\u202e\u2066\u2069\ufeff\u2028"])
