@@ -380,12 +380,12 @@ def test_a_long_text_is_cut(unit: str, capsys: Out) -> None:
     assert datetime.now(UTC) - started < timedelta(seconds=5)
 
 
-@pytest.mark.parametrize("secret", ["ada@example.com", '"ada b"@example.com', "ada @ example.com", "o/x.AbCdEfGhIjKlMnOpQrStUA"])
+@pytest.mark.parametrize("secret", ["zoe@example.com", '"zoe b"@example.com', "zoe @ example.com", "o/x.AbCdEfGhIjKlMnOpQrStUA"])
 def test_nothing_is_left_of_what_the_cut_divides(secret: str, capsys: Out) -> None:
     for start in range(16_384 - 40, 16_384 + 10):
         log("INFO", "x " * (start // 2) + " " * (start % 2) + secret + " x" * 2_000)
         line = capsys.readouterr().out
-        assert "ada" not in line and "AbCd" not in line, start
+        assert "zoe" not in line and "AbCd" not in line, start
 
 
 def test_a_text_under_the_limit_stays_whole(capsys: Out) -> None:
@@ -441,12 +441,12 @@ def test_a_librarys_record_is_an_entry_of_the_request(capsys: Out) -> None:
 @pytest.mark.usefixtures("installed")
 def test_a_librarys_error_is_reported_with_its_stack(capsys: Out) -> None:
     try:
-        raise OSError("ada@example.com")
+        raise OSError("zoe@example.com")
     except OSError:
         logging.getLogger("asyncio").exception("a task failed")
     [entry] = entries(capsys)
     assert entry["@type"].endswith("ReportedErrorEvent") and "OSError" in entry["stack_trace"]
-    assert "ada" not in json.dumps(entry)
+    assert "zoe" not in json.dumps(entry)
 
 
 @pytest.mark.usefixtures("installed")
