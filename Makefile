@@ -39,10 +39,8 @@ format: $(VENV)/ready ## put the code into shape
 	@$(VENV)/bin/ruff check --quiet --fix .
 	@$(VENV)/bin/ruff format --quiet .
 
-stage: ## copy each step and shared/ into build/<step>, as it is deployed
-	@for step in $(STEPS); do \
-	  rm -rf build/$$step && mkdir -p build/$$step && cp -R functions/$$step/. build/$$step/ && cp -R shared build/$$step/shared; \
-	done; find build -name __pycache__ -type d -prune -exec rm -rf {} +
+stage: ## copy each step and shared/ into build/<step>, and zip it, as it is deployed
+	@$(PYTHON) -m local.staging $(STEPS)
 
 bench: $(VENV)/ready ## ratios against peers, store operations, import times; writes bench/results.json
 	@$(RUN) -m bench

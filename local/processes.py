@@ -24,7 +24,8 @@ from pathlib import Path
 
 import aiohttp
 
-ROOT = Path(__file__).parents[1]
+from local.staging import ROOT, stage
+
 ENVIRONMENTS = ROOT / "build" / "venvs"
 TIED = Path(__file__).with_name("tied.py")
 AT_ONCE = 2  # installations
@@ -39,14 +40,6 @@ class Broken(Exception):
 
 
 # --- what a process is made of
-
-
-def stage(step: str, folder: Path) -> None:
-    """Copy a step and shared/ into `folder`, which is made anew: what `make stage` puts into build/<step>."""
-    shutil.rmtree(folder, ignore_errors=True)
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "functions" / step, folder, ignore=ignored)
-    shutil.copytree(ROOT / "shared", folder / "shared", ignore=ignored)
 
 
 def environment(step: str) -> Path:
@@ -130,7 +123,7 @@ class Processes:
     async def start(self, settings: Mapping[str, str]) -> None:
         """Start every step with these variables, whose environments are installed; returns when all answer. Raises Broken."""
         for step in self._ports:
-            await asyncio.to_thread(stage, step, self._state / "steps" / step)
+            await asyncio.to_thread(stage, step, self._state / "steps" / step, ROOT)
             self._running[step] = await self._spawn(step, settings)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
             await asyncio.gather(*(self._answers(step, session) for step in self._ports))

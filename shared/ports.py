@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from shared.errors import Conflict, Unavailable
 
-Value: TypeAlias = "bool | int | float | str | bytes | list[Any] | dict[str, Any] | None"
+Value: TypeAlias = "bool | int | float | str | bytes | Expiry | list[Any] | dict[str, Any] | None"
 Data: TypeAlias = Mapping[str, Any]  # field -> Value, or a transform (Minimum, Maximum, ArrayUnion) in a write
 
 MAX_WRITES = 500  # Firestore's limit for one commit
@@ -24,6 +24,15 @@ HAND_OVER = 2 * SECRET_AGE  # ms until every process knows another version: twic
 
 
 # --- Store ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """When a document may go by itself: a value that Firestore keeps as a timestamp, the only kind that its TTL policies take
+    (https://cloud.google.com/firestore/docs/ttl; terraform/firestore.tf says which fields). It goes a day later at most; the embedded
+    store keeps it."""
+
+    at: int  # milliseconds since the Unix epoch
 
 
 @dataclass(frozen=True, slots=True)

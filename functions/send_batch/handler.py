@@ -134,7 +134,7 @@ class SendBatch:
             if campaign == CONFIRM and "-" not in key and await self._left_since(sid, found):
                 return await self._begin(campaign, f"{name}-again", consent)
             return None
-        fresh = batch.new({"sid": sid, "consent": consent}, now)
+        fresh = batch.single(sid, consent, now)
         ledger = Ledger(self.store, path, found, fresh, secrets.token_hex(8), self.pace.lease)
         if ledger.lease_until > now or ledger.not_before > now:
             return None

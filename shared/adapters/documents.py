@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from shared.ports import ArrayUnion, Create, Delete, Maximum, Minimum, Write
+from shared.ports import ArrayUnion, Create, Delete, Expiry, Maximum, Minimum, Write
+
+_END = 253_402_300_800_000  # the year 10000, in ms: Firestore's timestamps end before
 
 
 @dataclass(slots=True)
@@ -87,6 +89,9 @@ def _check(value: object, in_array: bool = False) -> None:
     elif isinstance(value, int):
         if not -(2**63) <= value < 2**63:
             raise ValueError("a whole number must fit 64 bits")
+    elif isinstance(value, Expiry):
+        if not 0 <= value.at < _END:
+            raise ValueError("an expiry lies between the years 1970 and 9999")
     elif isinstance(value, dict):
         for name, item in value.items():
             _check_name(name)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from shared.adapters.documents import names
-from shared.ports import ArrayUnion, Maximum, Minimum
+from shared.ports import ArrayUnion, Expiry, Maximum, Minimum
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -26,6 +26,8 @@ def put(target: Any, value: Any) -> None:
         target.double_value = value
     elif isinstance(value, bytes):
         target.bytes_value = value
+    elif isinstance(value, Expiry):
+        target.timestamp_value.FromMilliseconds(value.at)
     elif isinstance(value, dict):
         target.map_value.SetInParent()
         for name, item in value.items():
@@ -45,6 +47,8 @@ def value_of(found: Any) -> Any:
             return {name: value_of(item) for name, item in found.map_value.fields.items()}
         case "array_value":
             return [value_of(item) for item in found.array_value.values]
+        case "timestamp_value":
+            return Expiry(found.timestamp_value.ToMilliseconds())
         case kind:
             return getattr(found, kind)
 

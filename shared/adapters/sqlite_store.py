@@ -2,7 +2,8 @@
 
 A document is one row of JSON in a table clustered by (collection, id), so a page is a range scan. Filters are decided by one
 Python rule; SQL only leaves out the rows whose text cannot hold the value asked for, which needs no index and so costs writes
-nothing. Bytes are stored as {"__bytes__": base64}: names that look like `__this__` are reserved, as they are in Firestore.
+nothing. Bytes are stored as {"__bytes__": base64}, an Expiry as {"__expiry__": ms}: names that look like `__this__` are reserved, as
+they are in Firestore.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 from shared.adapters.documents import Operations, check_collection, check_writes, field, is_number, names, same, split
 from shared.adapters.sqlite_file import SqliteFile
 from shared.errors import Conflict, Unavailable
-from shared.ports import MAX_WRITES, ArrayUnion, Create, Data, Delete, Document, Filter, Maximum, Minimum, Write
+from shared.ports import MAX_WRITES, ArrayUnion, Create, Data, Delete, Document, Expiry, Filter, Maximum, Minimum, Write
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
@@ -196,11 +197,15 @@ def _plan(write: Write) -> _Plan:
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
-def _tag(value: bytes) -> dict[str, str]:
+def _tag(value: bytes | Expiry) -> dict[str, Any]:
+    if isinstance(value, Expiry):
+        return {"__expiry__": value.at}
     return {"__bytes__": b2a_base64(value, newline=False).decode("ascii")}
 
 
 def _untag(value: dict[str, Any]) -> Any:
+    if "__expiry__" in value:
+        return Expiry(value["__expiry__"])
     return a2b_base64(value["__bytes__"]) if "__bytes__" in value else value
 
 
@@ -210,7 +215,7 @@ _decode_tagged = json.JSONDecoder(object_hook=_untag).decode
 
 
 def _decode(text: str) -> dict[str, Any]:
-    data: dict[str, Any] = _decode_tagged(text) if '"__bytes__":' in text else _decode_plain(text)
+    data: dict[str, Any] = _decode_tagged(text) if '"__' in text else _decode_plain(text)
     return data
 
 

@@ -14,6 +14,7 @@ recipient of every window so far, and `states`, one byte for each.
                 the next run goes on with it
     unsettled   whether it holds `unknown` mails: the tick reconciles those
     tally       end state -> count, for reports
+    expires_at  of a single mail: when the document may go
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+
+from shared.ports import Expiry
 
 HANDED: Final = ord(".")
 DEFERRED: Final = ord("d")
@@ -46,6 +49,7 @@ NAMES: Final[Mapping[int, str]] = {
 }
 BATCH_SIZE: Final = 400  # recipients of a range, on average
 TOPIC: Final = "send-requests"
+SINGLE_KEPT: Final = 90 * 86_400_000  # ms
 GRACE: Final = 60_000  # ms a published batch is left to its push before the sweeper publishes it again
 
 
@@ -77,6 +81,12 @@ def new(source: Mapping[str, str], now: int) -> dict[str, Any]:
         "unsettled": False,
         "tally": {},
     }
+
+
+def single(sid: str, consent: str, now: int) -> dict[str, Any]:
+    """A batch document of one mail, not cut by a tick. It may go long after anything could still ask for that mail again: a link
+    works for a week, and a dead letter is kept for a month."""
+    return {**new({"sid": sid, "consent": consent}, now), "expires_at": Expiry(now + SINGLE_KEPT)}
 
 
 def tally(states: Iterable[int]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.errors import Conflict
-from shared.ports import MAX_WRITES, ArrayUnion, Create, Delete, Filter, Maximum, Merge, Minimum, Store, Write
+from shared.ports import MAX_WRITES, ArrayUnion, Create, Delete, Expiry, Filter, Maximum, Merge, Minimum, Store, Write
 
 VALUES: dict[str, Any] = {
     "none": None,
@@ -19,6 +19,7 @@ VALUES: dict[str, Any] = {
     "float": 0.1,
     "text": 'Zoë "quoted" \\ \u2028 \x00 😀',
     "bytes": bytes(range(256)),
+    "expiry": Expiry(1_795_000_000_123),
     "empty": {"list": [], "map": {}, "bytes": b"", "text": ""},
     "list": [1, "a", b"\xff", {"deep": [{"er": None}]}],
     "map": {"a.b": 1, "with space": {"ü": [True, False]}},
@@ -220,6 +221,8 @@ class StoreContract:
             Create("c/1", {"a": 2**63}),
             Create("c/1", {"a": "\ud800"}),
             Create("c/1", {"a": {"b": Minimum(1)}}),
+            Create("c/1", {"a": Expiry(-1)}),
+            Create("c/1", {"a": Expiry(2**48)}),
             Create("c/1", {"__a__": 1}),
             Create("c/1", {"a": {"__bytes__": "AAAA"}}),
             Create("c/1", {"a.b": 1}),

@@ -23,7 +23,7 @@ from shared.adapters import firestore
 from shared.adapters.documents import Operations
 from shared.adapters.firestore import Firestore
 from shared.errors import ConfigError, Conflict, Unavailable
-from shared.ports import ArrayUnion, Create, Delete, Filter, Maximum, Merge, Minimum, Write
+from shared.ports import ArrayUnion, Create, Delete, Expiry, Filter, Maximum, Merge, Minimum, Write
 from tests.contract.store_contract import StoreContract
 from tests.faults.proxy import Proxy, proxied
 
@@ -58,6 +58,19 @@ async def test_operations_are_counted_as_firestore_bills_them(store: Firestore) 
     await store.page("c", Filter(equals=("odd", 7)))
     await store.count("c")
     assert store.operations == Operations(reads=2 + 50 + 1 + 2, writes=1501, deletes=2, counts=1)
+
+
+async def test_an_expiry_is_the_timestamp_that_a_ttl_policy_takes(store: Firestore, emulators: Emulators, project: str) -> None:
+    await store.commit([Create("c/1", {"expires_at": Expiry(1_795_000_000_123)})])
+    channel = grpc.aio.insecure_channel(emulators.firestore)
+    transport = FirestoreGrpcAsyncIOTransport(channel=channel)
+    found = await transport.get_document(
+        api.GetDocumentRequest(name=f"projects/{project}/databases/(default)/documents/c/1"),
+        metadata=[("authorization", "Bearer owner")],  # type: ignore[call-arg]
+    )
+    await channel.close()
+    assert found.fields["expires_at"]._pb.WhichOneof("value_type") == "timestamp_value"
+    assert found.fields["expires_at"].timestamp_value.isoformat() == "2026-11-18T11:06:40.123000+00:00"
 
 
 # --- lost replies -----------------------------------------------------------------------------------------------------

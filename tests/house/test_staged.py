@@ -10,25 +10,20 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from local.staging import archive, stage
+
 from .imports import ROOT, STEPS
 from .serving import check, environment
 
 pytestmark = pytest.mark.network
 STARTING = 60  # seconds at most
-
-
-def stage(step: str, build: Path) -> Path:
-    """As `make stage` does."""
-    folder, ignored = build / step, shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "functions" / step, folder, ignore=ignored)
-    shutil.copytree(ROOT / "shared", folder / "shared", ignore=ignored)
-    return folder
 
 
 @contextmanager
@@ -82,7 +77,8 @@ def _ask(port: int, method: str, path: str, body: bytes, headers: Mapping[str, s
 async def test_a_staged_step_served_alone_answers_as_itself(step: str, tmp_path: Path) -> None:
     state = tmp_path / "state"
     settings = await environment(state)
-    folder = stage(step, tmp_path / "build")
+    folder = tmp_path / "build" / step
+    stage(step, folder)
     with served(folder, step, settings) as port:
 
         async def ask(
@@ -96,12 +92,40 @@ async def test_a_staged_step_served_alone_answers_as_itself(step: str, tmp_path:
         )
 
 
-def test_make_stage_copies_the_same_files(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "functions", tmp_path / "functions", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "shared", tmp_path / "shared", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "Makefile", tmp_path)
-    subprocess.run(["make", "-s", "stage"], cwd=tmp_path, check=True, timeout=60)
-    mine = stage("track", tmp_path / "mine")
-    made = tmp_path / "build" / "track"
-    assert {str(path.relative_to(made)) for path in made.rglob("*")} == {str(path.relative_to(mine)) for path in mine.rglob("*")}
-    assert sorted(path.name for path in (tmp_path / "build").iterdir()) == STEPS
+def _made(root: Path) -> Path:
+    """What `make stage` makes of a copy of the repository: its build folder."""
+    for name in ("functions", "shared", "local"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Makefile", root)
+    subprocess.run(["make", "-s", "stage"], cwd=root, check=True, timeout=60)
+    return root / "build"
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_make_stage_makes_a_folder_and_an_archive_of_each_step(tmp_path: Path) -> None:
+    build = _made(tmp_path)
+    assert sorted(path.name for path in build.iterdir()) == sorted([*STEPS, *(f"{step}.zip" for step in STEPS)])
+    for step in STEPS:
+        stage(step, tmp_path / "mine")
+        with zipfile.ZipFile(build / f"{step}.zip") as made:
+            archived = {name: made.read(name) for name in made.namelist()}
+        assert archived == _files(build / step) == _files(tmp_path / "mine")
+        assert {"main.py", "requirements.txt", "shared/ports.py"} <= archived.keys()
+
+
+def test_equal_files_make_equal_archives_and_another_byte_another(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        stage("track", folder)
+    os.utime(two / "main.py", (0, 0))
+    (two / "main.py").chmod(0o600)
+    for folder in (one, two):
+        archive(folder, folder.with_suffix(".zip"))
+    assert one.with_suffix(".zip").read_bytes() == two.with_suffix(".zip").read_bytes()
+    with (two / "main.py").open("a") as file:
+        file.write("#")
+    archive(two, two.with_suffix(".zip"))
+    assert one.with_suffix(".zip").read_bytes() != two.with_suffix(".zip").read_bytes()

@@ -18,7 +18,7 @@ from shared.http import Request
 from shared.model import batch
 from shared.model.ref import MailRef
 from shared.model.subscriber import suppress
-from shared.ports import Create, Delete, Merge, Outcome
+from shared.ports import Create, Delete, Expiry, Merge, Outcome
 
 from .fakes import DAY, NOW, FaultyStore, nth
 from .world import PACE, World
@@ -351,6 +351,15 @@ async def test_a_confirmation_goes_to_who_may_come_back(world: World, reasons: l
     await world.send_batch().handle({"campaign": "confirm", "batch": name, "consent": "c"})
     assert list((await world.states(name, "confirm")).values()) == [state]
     assert len(world.sender.accepted) == (state == "sent")
+
+
+async def test_a_batch_of_one_mail_may_go_when_nothing_can_ask_for_it_any_more(world: World) -> None:
+    await world.system("confirm")
+    await world.add("ada@example.com")
+    name = f"{world.sid('ada@example.com')}.1"
+    await world.send_batch().handle({"campaign": "confirm", "batch": name, "consent": "c"})
+    found = await world.store.get(world.paths.batch("confirm", name))
+    assert found and found.data["expires_at"] == Expiry(NOW + 90 * DAY)
 
 
 async def test_a_welcome_goes_once_and_only_to_the_mailable(world: World) -> None:
