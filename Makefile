@@ -6,7 +6,7 @@ STEPS := subscribe unsubscribe track webhooks launch send_batch record sync_shee
 STATE ?= .twin/$(if $(filter emulators,$(STACK)),emulators,run)
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help demo run test pr lint format stage bench faults lock clean
+.PHONY: help demo run test pr lint format stage bootstrap smoke bench faults lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -42,6 +42,14 @@ format: $(VENV)/ready ## put the code into shape
 stage: ## copy each step and shared/ into build/<step>, and zip it, as it is deployed
 	@$(PYTHON) -m local.staging $(STEPS)
 
+bootstrap: $(VENV)/ready ## the workbook, folder and tenant of a deployed product; adds what is missing (PROJECT=, CLIENT= or SHEET= and FOLDER=)
+	@$(RUN) -m ops bootstrap $(if $(PROJECT),--project $(PROJECT))
+
+smoke: $(VENV)/ready ## look at the deployed product from outside, as strangers and readers do (PROJECT=, ADDRESS= yours)
+	@STACK=google GOOGLE_CLOUD_PROJECT=$(PROJECT) TENANT=$$(terraform -chdir=terraform output -raw tenant) \
+	  PUBLIC_URL=$$(terraform -chdir=terraform output -raw public_url) \
+	  ENDPOINTS="$$(terraform -chdir=terraform output -json endpoints)" $(RUN) -m ops smoke --address "$(ADDRESS)"
+
 bench: $(VENV)/ready ## ratios against peers, store operations, import times; writes bench/results.json
 	@$(RUN) -m bench
 
@@ -54,6 +62,8 @@ lock: $(VENV)/ready ## resolve requirements.in anew, then each step's own lock f
 	  $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 -c requirements.txt \
 	    functions/$$step/requirements.in -o functions/$$step/requirements.txt; \
 	done
+	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(UPGRADE) \
+	  tests/terraform/checkov.in -o tests/terraform/checkov.txt
 
 clean: ## remove what was built; the twin's state stays
 	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,5 +1,4 @@
-"""`python -m local run` serves the twin until Ctrl-C; `python -m local demo` drives one to the end and audits it;
-`python -m local dead-letters` is for the operator of a deployed product."""
+"""`python -m local run` serves the twin until Ctrl-C; `python -m local demo` drives one to the end and audits it."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ def run(
     from rich.console import Console
 
     from local import stacks
-    from local.processes import Broken
+    from local.environments import Broken
     from local.server import STEPS, Busy, Twin
 
     console = os.fdopen(os.dup(1), "w", buffering=1)
@@ -85,25 +84,6 @@ def demo(
     from local.demo import main
 
     raise typer.Exit(asyncio.run(main(state, resume, smtp_delay, stack)))
-
-
-@app.command()
-def dead_letters(
-    subscription: Annotated[str, typer.Argument(help="The push subscription, which is named after its step.")],
-    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT")],
-    replay: Annotated[bool, typer.Option(help="Send them all again.")] = False,
-    host: Annotated[str, typer.Option(envvar="PUBSUB_EMULATOR_HOST", help="An emulator in Google's place.")] = "",
-) -> None:
-    """Show, or replay, what a step has refused for good, on Google Cloud or an emulator."""
-    from local.dead_letters import operated
-    from shared.errors import PipelineError
-
-    try:
-        for line in asyncio.run(operated(project, host, subscription, replay)):
-            print(line)
-    except PipelineError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from local import audit, report, seed, stacks
+from local.environments import Broken
 from local.issuer import LocalIssuer
-from local.processes import Broken
 from local.server import ISSUER, PUSHER, STEPS
 from shared import config
 from shared.errors import Unavailable

@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from local import emulators, processes, seed
+from local.environments import Broken
 from local.google.cloud_storage import cloud_storage
 from local.google.secret_manager import secret_manager
-from local.processes import Broken, Processes
+from local.processes import Processes
 from local.proxy import Proxy
 from local.pubsub import PubsubBus
 from local.stacks import App, Plan, Services

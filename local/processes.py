@@ -7,36 +7,25 @@ What a step forgot to lock or to carry in its folder fails here instead of on Go
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import re
-import secrets
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
 
+from local import environments
+from local.environments import Broken
 from local.staging import ROOT, stage
 
-ENVIRONMENTS = ROOT / "build" / "venvs"
 TIED = Path(__file__).with_name("tied.py")
-AT_ONCE = 2  # installations
 STARTING = 120.0  # seconds until a step must answer: eight start at once, on a laptop
 GRACE = 10.0  # seconds for requests under way at the end
 STEADY = 60.0  # seconds after which a step that dies is started again at once
 PAUSES = (0.5, 30.0)  # seconds before a step is started again: the first, doubling to the last
-
-
-class Broken(Exception):
-    """A step cannot be installed or started; the message is the sentence to print."""
 
 
 # --- what a process is made of
@@ -44,8 +33,7 @@ class Broken(Exception):
 
 def environment(step: str) -> Path:
     """Where the virtual environment for a step's present lock and this Python is, or will be."""
-    mark = hashlib.sha256(_lock(step).read_bytes() + sys.version.encode()).hexdigest()[:12]
-    return ENVIRONMENTS / f"{step}-{mark}"
+    return environments.environment(step, _lock(step))
 
 
 def missing(steps: Sequence[str]) -> list[str]:
@@ -55,47 +43,11 @@ def missing(steps: Sequence[str]) -> list[str]:
 
 def install(steps: Sequence[str]) -> Iterator[str]:
     """Make the environments of these steps, once per lock; yields each step that is done. Raises Broken."""
-    settings = {**os.environ, **_indexes(_pip("config", "list"))}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(lambda step: _install(step, settings), steps)
-
-
-def _install(step: str, settings: Mapping[str, str]) -> str:
-    """Aside, then moved into place: one that is there is whole, whoever else makes it at this moment."""
-    folder = environment(step)
-    draft = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    try:
-        _uv(step, settings, "venv", "--relocatable", "--python", sys.executable, str(draft))
-        _uv(step, settings, "pip", "sync", "--require-hashes", "--python", str(draft), str(_lock(step)))
-        with suppress(OSError):  # somebody was faster
-            draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return step
+    return environments.install({step: _lock(step) for step in steps})
 
 
 def _lock(step: str) -> Path:
     return ROOT / "functions" / step / "requirements.txt"
-
-
-def _uv(step: str, settings: Mapping[str, str], *arguments: str) -> None:
-    command = [sys.executable, "-m", "uv", "--quiet", "--no-config", *arguments]
-    done = subprocess.run(command, env=settings, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise Broken(f"The environment of {step} could not be made from {_lock(step)}:\n{done.stderr.strip()}")
-
-
-def _indexes(told: str) -> dict[str, str]:
-    """uv reads no pip.conf: where pip was told of another index or certificate (`pip config list`), uv is told the same."""
-    found: dict[str, str] = {}
-    for section in ("global", "install", ":env:"):  # the later one counts
-        found |= re.findall(rf"^{section}\.([a-z-]+)='(.*)'$", told, re.MULTILINE)
-    names = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE"}
-    return {theirs: found[ours] for ours, theirs in names.items() if ours in found and theirs not in os.environ}
-
-
-def _pip(*arguments: str) -> str:
-    return subprocess.run([sys.executable, "-m", "pip", *arguments], stdout=subprocess.PIPE, text=True, check=False).stdout
 
 
 # --- the processes

@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 
 from local.google import Google
+from ops import starter
 from shared import config
 from shared.adapters.embedded import FileSecrets
 from shared.errors import Conflict
 from shared.mail.source import Identity
 from shared.model import tenant
+from shared.model.cells import quote
 from shared.model.paths import Paths
 from shared.ports import Create
 from shared.stack.store import open_store
@@ -18,16 +20,7 @@ from shared.stack.store import open_store
 SHEET = "ops-sheet"
 FOLDER = "templates"
 ZONE = "Europe/Lisbon"
-STARTER = Path(__file__).parent / "starter"
 NAME = "Lumen Coffee"
-START = "Start here"
-HELP = (
-    "This workbook runs the list. What you type is read at the next tick; what the system knows is written back.",
-    "Import: paste contacts. Each row gets an answer; a consent source makes a contact mailable.",
-    "Campaigns: a row is a campaign. Name a template and a segment (empty: everyone; or a tag), then choose Go.",
-    "Schedule: empty is now, else 2026-12-31 09:30 in this workbook's time zone.",
-    "Dashboard, Subscribers, Suppressions, Activity: written by the system.",
-)
 IDENTITY = Identity(
     from_name=NAME,
     from_address="hello@lumen-coffee.example",
@@ -50,14 +43,14 @@ def templates(folder: Path) -> None:
     if not folder.exists():
         draft = folder.with_name(f".{folder.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(STARTER, draft)
+        shutil.copytree(starter.TEMPLATES, draft)
         draft.rename(folder)
 
 
 async def workbook_and_tenant(settings: config.Base, google: Google) -> None:
     """Make the workbook and the tenant's document, as a person would on Google."""
-    google.sheets.create_spreadsheet(SHEET, f"{NAME}: ops dashboard", ZONE, tabs=[START])
-    google.sheets.write(SHEET, [(google.sheets.area(SHEET, f"'{START}'!A1"), [[line] for line in HELP])], "RAW")
+    google.sheets.create_spreadsheet(SHEET, starter.titled(NAME), ZONE, tabs=[starter.START])
+    google.sheets.write(SHEET, [(google.sheets.area(SHEET, f"{quote(starter.START)}!A1"), starter.CELLS)], "RAW")
     document = tenant.document(NAME, IDENTITY, SHEET, FOLDER)
     try:
         await open_store(settings).commit([Create(Paths(settings.tenant).tenant, document)])

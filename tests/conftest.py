@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 import pytest
 import pytest_socket
 
+from tests import recorded
 from tests.emulated_google import emulators, left_out
 
 __all__ = ["emulators"]  # for any test
@@ -17,6 +18,14 @@ __all__ = ["emulators"]  # for any test
 _skipped: list[str] = []
 _contracts: dict[str, tuple[str, str]] = {}  # test id -> port, implementation
 _ran: Counter[tuple[str, str]] = Counter()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-calls", action="store_true", help=f"write {recorded.FILE.name}: {recorded.COMMAND}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(recorded.Run(), "recorded")
 
 
 @pytest.fixture(autouse=True)

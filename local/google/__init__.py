@@ -37,14 +37,17 @@ def google_app(
     spreadsheet: str,
     *,
     folder_id: str = "templates",
+    account: str = "",
     write_quota: int = 60,
     system_tabs: Collection[str] = SYSTEM_TABS,
 ) -> Google:
-    """`state` holds sheet.db and drive.db; `folder` is the Drive folder with the id `folder_id`.
+    """`state` holds sheet.db and drive.db; `folder` is the Drive folder with the id `folder_id`, shared with a service account; with
+    an `account`, the "My Drive" of the person with that address.
 
     `spreadsheet` is the id that /sheet shows; make it with `sheets.create_spreadsheet`. `write_quota` is in calls a minute;
     people cannot edit `system_tabs` on the page.
     """
-    sheets, drive, meter = SheetsStore(state / "sheet.db"), DriveFolder(folder, state / "drive.db", folder_id), Meter(write_quota)
+    sheets, meter = SheetsStore(state / "sheet.db"), Meter(write_quota)
+    drive = DriveFolder(folder, state / "drive.db", sheets, folder_id, account)
     pages = Pages(sheets, drive, spreadsheet, frozenset(system_tabs))
     return Google(sheets, drive, meter, [*SheetsApi(sheets, meter).routes(), *drive.routes(), *pages.routes()])

@@ -1,12 +1,14 @@
 """The Drive API v3 calls that we use, over a plain folder: a template is a file that any editor can change.
 
 `welcome.gdoc.md` is a Google Doc called "welcome": it has no bytes of its own and can only be exported. The caller is a service
-account, which has no storage: it may change files that people shared with it, and make none.
+account, which has no storage: it may change files that people shared with it, and make none; or it is a person, whose "My Drive"
+the folder is, and who may make and share what they like.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -23,11 +25,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from local.google.rest import Call, Refused, endpoint, partial, parts
+from local.google.store import SheetsStore
 
+SHEET_MIME = "application/vnd.google-apps.spreadsheet"
 FOLDER_MIME = "application/vnd.google-apps.folder"
 DOC_MIME = "application/vnd.google-apps.document"
 DOC_SUFFIX = ".gdoc.md"
 MAX_EXPORT = 10 << 20  # bytes
+ROLES = ("reader", "commenter", "writer", "fileOrganizer", "organizer", "owner")
 _MIME = {
     ".md": "text/markdown",
     ".html": "text/html",
@@ -47,27 +52,36 @@ _MIME = {
 _LEFT_BEHIND = (".swp", ".swo", ".tmp", ".bak", ".orig", ".part", ".crdownload")
 _CLAUSE = re.compile(
     r"\s*(?:'(?P<parent>(?:[^'\\]|\\.)*)' in parents|trashed\s*=\s*(?P<trashed>true|false)"
+    r"|properties\s+has\s*\{\s*key='(?P<key>[\w-]+)'\s+and\s+value='(?P<property>(?:[^'\\]|\\.)*)'\s*\}"
     r"|(?P<field>mimeType|name)\s*(?P<sign>!?=)\s*'(?P<value>(?:[^'\\]|\\.)*)')\s*(?:and(?=\s)|$)"
 )
+_SCHEMA = """
+pragma journal_mode=wal;
+create table if not exists versions (id text primary key, number integer, mark text);
+create table if not exists properties (id text primary key, held text not null);
+create table if not exists permissions (
+    file text, address text, role text not null, primary key (file, address)) without rowid;
+"""
 
 
 class DriveFolder:
     """A folder on disk seen as a Drive folder with the id `root`. Versions are kept in `database`, so that they only grow.
 
     An id is a hash of the path: stable while a file keeps its name and place. Hidden files, editors' drafts and links that
-    lead out are not there for anyone.
+    lead out are not there for anyone. `sheets` holds the spreadsheets, which are files too. `account` is the address of the
+    person who calls, "" for a service account.
     """
 
-    def __init__(self, folder: Path, database: Path, root: str = "templates") -> None:
+    def __init__(self, folder: Path, database: Path, sheets: SheetsStore, root: str = "templates", account: str = "") -> None:
         self.folder = folder.resolve()
         self.root = root
+        self.account = account
+        self._sheets = sheets
         self.folder.mkdir(parents=True, exist_ok=True)
         database.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(database, check_same_thread=False, isolation_level=None, timeout=30)
-        self._db.executescript(
-            "pragma journal_mode=wal; create table if not exists versions (id text primary key, number integer, mark text)"
-        )
-        self._lock = threading.Lock()
+        self._db.executescript(_SCHEMA)
+        self._lock = threading.RLock()
 
     def close(self) -> None:
         self._db.close()
@@ -78,6 +92,9 @@ class DriveFolder:
             Route("/drive/v3/files", endpoint(self._list)),
             Route("/drive/v3/files/{id}", endpoint(self._get)),
             Route("/drive/v3/files/{id}/export", endpoint(self._export)),
+            Route("/drive/v3/files/{id}/permissions", endpoint(self._permissions)),
+            Route("/drive/v3/files/{id}/permissions", endpoint(self._permit), methods=["POST"]),
+            Route("/drive/v3/about", endpoint(self._about)),
             Route("/drive/v3/files", endpoint(self._create), methods=["POST"]),
             Route("/upload/drive/v3/files", endpoint(self._create), methods=["POST"]),
             Route("/upload/drive/v3/files/{id}", endpoint(self._update), methods=["PATCH"]),
@@ -96,9 +113,21 @@ class DriveFolder:
         """The file with this path relative to the folder, when people may see it."""
         return next((path for path in self.paths() if path.is_file() and path.relative_to(self.folder).as_posix() == name), None)
 
+    def share(self, file: str, role: str, address: str) -> None:
+        """Share a file or spreadsheet with somebody, or change their role."""
+        with self._lock:
+            self._db.execute("insert or replace into permissions values (?, ?, ?)", (file, address, role))
+
+    def shared(self, file: str) -> dict[str, str]:
+        """address -> role."""
+        with self._lock:
+            return dict(self._db.execute("select address, role from permissions where file = ? order by address", (file,)))
+
     def _list(self, call: Call) -> dict[str, Any]:
         wanted = _query(call.query.get("q", ""))
         files = [self._file(path) for path in self.paths()]
+        if self.account:  # a service account sees what is in the shared folder; others' spreadsheets are elsewhere
+            files += [self._spreadsheet(book) for book in self._sheets.spreadsheets()]
         parent = next((value for field, _, value in wanted if field == "parent"), None)
         if parent is not None and parent != self.root and parent not in [one["id"] for one in files]:
             raise Refused(404, "File not found: .", "notFound", "fileId")
@@ -120,10 +149,9 @@ class DriveFolder:
         return partial(page, fields)
 
     def _get(self, call: Call) -> dict[str, Any] | Response:
-        path = self._by_id(call.path["id"])
         if call.query.get("alt") != "media":
-            found = self._folder_itself() if path == self.folder else self._file(path)
-            return partial(found, call.query.get("fields", "kind,id,name,mimeType"))
+            return partial(self._described(call.path["id"]), call.query.get("fields", "kind,id,name,mimeType"))
+        path = self._by_id(call.path["id"])
         if _mime(path) in (FOLDER_MIME, DOC_MIME):
             reason = "Only files with binary content can be downloaded. Use Export with Docs Editors files."
             raise Refused(403, reason, "fileNotDownloadable", "alt")
@@ -143,8 +171,58 @@ class DriveFolder:
         return Response(data, media_type=wanted)
 
     def _create(self, call: Call) -> dict[str, Any]:
-        sentence = "Service Accounts do not have storage quota. Leverage shared drives, or use OAuth delegation instead."
-        raise Refused(403, sentence, "storageQuotaExceeded")
+        """A folder, a spreadsheet, or a file with its content (multipart)."""
+        if not self.account:
+            sentence = "Service Accounts do not have storage quota. Leverage shared drives, or use OAuth delegation instead."
+            raise Refused(403, sentence, "storageQuotaExceeded")
+        described, data = call.body, b""
+        if kind := call.query.get("uploadType"):
+            if kind != "multipart":
+                raise Refused(400, "This emulator makes files by uploadType multipart only.", "invalid", "uploadType")
+            described, _, data = parts(call.kind, call.upload)
+        name, mime, parents = described.get("name", "Untitled"), described.get("mimeType"), described.get("parents", ["root"])
+        if len(parents) != 1:
+            raise Refused(403, "A file can only have one parent.", "teamDrivesParentLimit")
+        place = self._by_id(parents[0])
+        if mime == SHEET_MIME:
+            file = secrets.token_urlsafe(33)
+            self._sheets.create_spreadsheet(file, name, "America/New_York")
+        else:
+            path = place / name
+            if path.parent != place or _hidden(name) or path.exists():
+                raise Refused(400, f"This emulator keeps files by their name, and cannot make {name!r} there.", "invalid", "name")
+            if mime == FOLDER_MIME:
+                path.mkdir()
+            else:
+                path.write_bytes(data)
+            file = self._id(path)
+        with self._lock:
+            held = json.dumps(described.get("properties", {}))
+            self._db.execute("insert or replace into properties values (?, ?)", (file, held))
+        return partial(self._described(file), call.query.get("fields", "kind,id,name,mimeType"))
+
+    def _permissions(self, call: Call) -> dict[str, Any]:
+        self._described(call.path["id"])
+        owner = {self.account: "owner"} if self.account else {}
+        found = [_permission(*one) for one in {**self.shared(call.path["id"]), **owner}.items()]
+        shown = call.query.get("fields", "kind,permissions(id,type,kind,role)")
+        return partial({"kind": "drive#permissionList", "permissions": found}, shown)
+
+    def _permit(self, call: Call) -> dict[str, Any]:
+        file, role, address = call.path["id"], call.body.get("role"), call.body.get("emailAddress")
+        self._described(file)
+        if call.body.get("type") != "user" or role not in ROLES[:3] or not address:
+            raise Refused(
+                400, "This emulator shares with a user, who has an emailAddress, as a reader, commenter or writer.", "badRequest"
+            )
+        self.share(file, role, address)
+        return partial(_permission(address, role), call.query.get("fields", "kind,id,type,role"))
+
+    def _about(self, call: Call) -> dict[str, Any]:
+        if "fields" not in call.query:
+            raise Refused(400, "The 'fields' parameter is required for this method.", "required", "fields")
+        user = {"kind": "drive#user", "emailAddress": self.account or "steps@twin.iam.gserviceaccount.com"}
+        return partial({"kind": "drive#about", "user": user}, call.query["fields"])
 
     def _update(self, call: Call) -> dict[str, Any]:
         path = self._by_id(call.path["id"])
@@ -171,7 +249,7 @@ class DriveFolder:
         draft.replace(path)
 
     def _by_id(self, file: str) -> Path:
-        if file == self.root:
+        if file == self.root or (file == "root" and self.account):
             return self.folder
         for path in self.paths():
             if self._id(path) == file:
@@ -182,6 +260,31 @@ class DriveFolder:
         if path == self.folder:
             return self.root
         return "1" + hashlib.sha256(path.relative_to(self.folder).as_posix().encode()).hexdigest()[:32]
+
+    def _described(self, file: str) -> dict[str, Any]:
+        if file in self._sheets.spreadsheets():
+            return self._spreadsheet(file)
+        path = self._by_id(file)
+        return self._folder_itself() if path == self.folder else self._file(path)
+
+    def _spreadsheet(self, book: str) -> dict[str, Any]:
+        return {
+            "kind": "drive#file",
+            "id": book,
+            "name": self._sheets.properties(book)[0],
+            "mimeType": SHEET_MIME,
+            "parents": [self.root] if self.account else [],
+            "trashed": False,
+            "properties": self._properties(book),
+            "version": str(self._version(book, self._sheets.revision())),
+            "modifiedTime": "2026-01-01T00:00:00.000Z",  # nobody asks when
+        }
+
+    def _properties(self, file: str) -> dict[str, str]:
+        with self._lock:
+            found = self._db.execute("select held from properties where id = ?", (file,)).fetchone()
+        held: dict[str, str] = json.loads(found[0]) if found else {}
+        return held
 
     def _folder_itself(self) -> dict[str, Any]:
         return {"kind": "drive#file", "id": self.root, "name": self.folder.name, "mimeType": FOLDER_MIME, "trashed": False}
@@ -198,6 +301,7 @@ class DriveFolder:
             "mimeType": mime,
             "parents": [self._id(path.parent)],
             "trashed": False,
+            "properties": self._properties(self._id(path)),
             "version": version,
             "modifiedTime": datetime.fromtimestamp(status.st_mtime, UTC)
             .isoformat(timespec="milliseconds")
@@ -217,6 +321,12 @@ class DriveFolder:
                 known = (known[0] + 1, mark)
                 self._db.execute("insert or replace into versions values (?, ?, ?)", (file, *known))
             return int(known[0])
+
+
+def _permission(address: str, role: str) -> dict[str, Any]:
+    """Its id is the same for an address everywhere."""
+    id = str(int(hashlib.sha256(address.encode()).hexdigest()[:16], 16))
+    return {"kind": "drive#permission", "id": id, "type": "user", "role": role, "emailAddress": address}
 
 
 def _hidden(name: str) -> bool:
@@ -248,15 +358,19 @@ _EXPORTS: dict[str, Callable[[str], str]] = {
 
 
 def _query(text: str) -> list[tuple[str, str, str]]:
-    """The clauses of a `q`: (parent | trashed | mimeType | name, "=" or "!=", value), all joined by "and"."""
+    """The clauses of a `q`: (parent | trashed | mimeType | name, "=" or "!=", value) or ("properties", key, value), all joined by
+    "and"."""
     clauses, place = [], 0
     while place < len(text):
         found = _CLAUSE.match(text, place)
         if not found:
             raise Refused(400, "Invalid Value", "invalid", "q")
-        kind = next(name for name in ("parent", "trashed", "field") if found[name] is not None)
+        kind = next(name for name in ("parent", "trashed", "property", "field") if found[name] is not None)
         value = re.sub(r"\\(.)", r"\1", found["value" if kind == "field" else kind])
-        clauses.append((found["field"] or kind, found["sign"] or "=", value))
+        if kind == "property":
+            clauses.append(("properties", found["key"], value))
+        else:
+            clauses.append((found["field"] or kind, found["sign"] or "=", value))
         place = found.end()
     return clauses
 
@@ -266,4 +380,6 @@ def _matches(file: dict[str, Any], field: str, sign: str, value: str) -> bool:
         return value in file["parents"]
     if field == "trashed":
         return value == "false"
+    if field == "properties":
+        return bool(file["properties"].get(sign) == value)
     return bool(file[field] == value) == (sign == "=")

@@ -98,7 +98,12 @@ class SheetsApi:
         book, requests = call.path["id"], call.body.get("requests")
         if not isinstance(requests, list) or not requests:
             raise Refused(400, "Must specify at least one request.")
-        kinds = {"addSheet": self._add_sheet, "updateSheetProperties": self._update_sheet, "deleteSheet": self._delete_sheet}
+        kinds = {
+            "addSheet": self._add_sheet,
+            "updateSheetProperties": self._update_sheet,
+            "deleteSheet": self._delete_sheet,
+            "updateSpreadsheetProperties": self._update_book,
+        }
         replies = []
         with self._store.change():
             for number, request in enumerate(requests):
@@ -138,6 +143,16 @@ class SheetsApi:
         if len(self._store.tabs(book)) == 1:
             raise Refused(400, "You can't remove all the sheets in a document.")
         self._store.delete_tab(book, tab.id)
+        return {}
+
+    def _update_book(self, book: str, given: dict[str, Any]) -> dict[str, Any]:
+        wanted, fields = given["properties"], str(given["fields"]).split(",")
+        title, zone = self._store.properties(book)
+        if not {"title", "timeZone"}.issuperset(fields):
+            raise Refused(400, "Invalid field: 'fields'; the twin knows title and timeZone.")
+        self._store.update_spreadsheet(
+            book, wanted["title"] if "title" in fields else title, wanted["timeZone"] if "timeZone" in fields else zone
+        )
         return {}
 
     def _by_id(self, book: str, sheet: int) -> Tab:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import zoneinfo
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,6 +98,18 @@ class SheetsStore:
         if not found:
             raise Refused(404, "Requested entity was not found.")
         return found[0], found[1]
+
+    def spreadsheets(self) -> list[str]:
+        """The ids of them all."""
+        with self._lock:
+            return [id for (id,) in self._db.execute("select id from books order by id")]
+
+    def update_spreadsheet(self, book: str, title: str, zone: str) -> None:
+        """Store another title and time zone."""
+        if zone not in zoneinfo.available_timezones():
+            raise Refused(400, f"Unsupported time zone: {zone}")
+        with self.change() as db:
+            db.execute("update books set title = ?, zone = ? where id = ?", (title, zone, book))
 
     def tabs(self, book: str) -> list[Tab]:
         with self._lock:

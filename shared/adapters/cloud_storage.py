@@ -64,6 +64,10 @@ class CloudStorage:
                 )
             except exceptions.PreconditionFailed:
                 return
+            except exceptions.Forbidden:
+                # Google's table of permissions wants `delete` for a name that is taken; it does not say what is looked at first
+                if not self._bucket.blob(name).exists(timeout=TIMEOUT, retry=_RETRY):
+                    raise
             except exceptions.NotFound:
                 raise ConfigError(f"BUCKET: there is no bucket {self._bucket.name}") from None
 

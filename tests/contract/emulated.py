@@ -6,7 +6,7 @@ import json
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,12 +48,14 @@ class Emulated:
 
 
 @contextmanager
-def emulated(state: Path, folder: Path, write_quota: int = 1000) -> Iterator[Emulated]:
-    """Serve a spreadsheet "book" and a Drive folder "templates"."""
-    google = google_app(state, folder, "book", write_quota=write_quota)
+def emulated(
+    state: Path, folder: Path, write_quota: int = 1000, account: str = "", front: Callable[[Any], Any] = lambda app: app
+) -> Iterator[Emulated]:
+    """Serve a spreadsheet "book" and a Drive folder "templates", which is the `account`'s own. `front` goes around the ASGI app."""
+    google = google_app(state, folder, "book", write_quota=write_quota, account=account)
     google.sheets.create_spreadsheet("book", "Pipeline", "Europe/Berlin")  # stays when it is there
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(Starlette(routes=google.routes), log_level="error", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(front(Starlette(routes=google.routes)), log_level="error", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

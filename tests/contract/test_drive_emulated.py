@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from shared.adapters.drive import GoogleDrive, _typed
 from shared.errors import BadInput
 from tests.contract.drive_contract import DriveContract, Put
 from tests.contract.emulated import Emulated
+
+FOLDER, SHEET = (f"application/vnd.google-apps.{kind}" for kind in ("folder", "spreadsheet"))
 
 pytestmark = pytest.mark.network
 
@@ -238,3 +241,50 @@ def test_a_service_account_can_change_files_and_make_none(twin: Emulated) -> Non
     assert path.read_bytes() == b"\0three\r"
     assert error_of(files.update(fileId=ids["b"], media_body=media))["code"] == 400
     assert sorted(file.name for file in twin.google.drive.folder.iterdir()) == ["a.md", "b.gdoc.md"]
+
+
+@pytest.fixture
+def mine(twin: Emulated) -> Iterator[Emulated]:
+    """The folder as a person's "My Drive"."""
+    twin.google.drive.account = "mira@brand.example"
+    yield twin
+    twin.google.drive.account = ""
+
+
+def test_a_person_makes_folders_spreadsheets_and_files(mine: Emulated) -> None:
+    files = mine.uploading()
+    mark = {"key": "main"}
+    folder = files.create(body={"name": "Ours", "mimeType": FOLDER, "properties": mark}, fields="id,parents").execute()
+    assert folder["parents"] == ["templates"]
+    media = MediaInMemoryUpload(b"# Hi\r\n", mimetype="text/markdown")
+    made = files.create(body={"name": "a.md", "parents": [folder["id"]]}, media_body=media, fields="name,size,parents").execute()
+    assert made == {"name": "a.md", "size": "6", "parents": [folder["id"]]}
+    assert (mine.google.drive.folder / "Ours" / "a.md").read_bytes() == b"# Hi\r\n"
+    book = files.create(body={"name": "Book", "mimeType": SHEET, "properties": mark}).execute()
+    assert (set(book), book["mimeType"]) == ({"kind", "id", "name", "mimeType"}, SHEET)
+    assert [tab.title for tab in mine.google.sheets.tabs(book["id"])] == ["Sheet1"]
+    query = "properties has { key='key' and value='main' } and trashed = false"
+    assert {one["id"] for one in files.list(q=query).execute()["files"]} == {folder["id"], book["id"]}
+    assert files.list(q=f"{query} and mimeType = '{SHEET}'").execute()["files"] == [book]
+    assert files.list(q="properties has { key='key' and value='ma' }").execute()["files"] == []
+    assert error_of(files.create(body={"name": "x", "parents": ["nope"]}))["message"] == "File not found: nope."
+    for taken in ("Ours", "../x", ".hidden"):
+        assert error_of(files.create(body={"name": taken, "mimeType": FOLDER}))["code"] == 400
+
+
+def test_sharing(mine: Emulated) -> None:
+    drive = mine.raw("drive", "v3", "/drive/v3/")
+    permissions, body = drive.permissions(), {"type": "user", "role": "reader", "emailAddress": "step@x.example"}
+    made = permissions.create(fileId="book", body=body, sendNotificationEmail=False).execute()
+    assert (set(made), made["role"]) == ({"kind", "id", "type", "role"}, "reader")
+    permissions.create(fileId="book", body=body | {"role": "writer"}).execute()
+    found = permissions.list(fileId="book", fields="permissions(emailAddress,role)").execute()["permissions"]
+    assert found == [
+        {"emailAddress": "step@x.example", "role": "writer"},
+        {"emailAddress": "mira@brand.example", "role": "owner"},
+    ]
+    assert permissions.list(fileId="book").execute()["permissions"][0] == made | {"role": "writer"}
+    assert error_of(permissions.list(fileId="nope"))["code"] == 404
+    assert error_of(permissions.create(fileId="book", body=body | {"role": "king"}))["code"] == 400
+    assert drive.about().get(fields="user(emailAddress)").execute() == {"user": {"emailAddress": "mira@brand.example"}}
+    assert error_of(drive.about().get())["errors"][0]["location"] == "fields"

@@ -55,6 +55,17 @@ class TestCloudStorage(ObjectsContract):
             await objects.put("mails/x", b"once")
         assert double.objects["mails/x"].generation == 1 and double.calls == 2
 
+    async def test_an_account_that_may_not_replace_what_is_there_need_not(
+        self, objects: CloudStorage, double: CloudStorageDouble
+    ) -> None:
+        await objects.put("mails/x", b"once")
+        double.failures.append(403)
+        await objects.put("mails/x", b"once")
+        double.failures.append(403)
+        with pytest.raises(ConfigError):
+            await objects.put("mails/y", b"data")
+        assert double.objects.keys() == {"mails/x"}
+
     @pytest.mark.parametrize("status", [429, 500, 503])
     async def test_a_short_outage_goes_unnoticed(self, objects: CloudStorage, double: CloudStorageDouble, status: int) -> None:
         double.failures.append(status)
@@ -76,7 +87,7 @@ class TestCloudStorage(ObjectsContract):
     async def test_a_wrong_bucket_or_account_is_a_setting(self, objects: CloudStorage, double: CloudStorageDouble) -> None:
         with pytest.raises(ConfigError, match="BUCKET: there is no bucket other"):
             await CloudStorage.connect("project", "other", double.address).put("mails/x", b"data")
-        double.failures.extend([403, 403])
+        double.failures.extend([403, 403, 403])  # a refused put asks whether the name is taken
         with pytest.raises(ConfigError, match="BUCKET: this account"):
             await objects.put("mails/x", b"data")
         with pytest.raises(ConfigError, match="BUCKET: this account"):

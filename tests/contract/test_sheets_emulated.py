@@ -324,3 +324,22 @@ def test_another_sites_page_is_refused(twin: Emulated, method: str, path: str, o
     assert (found, answer["error"]["code"], answer["error"]["status"]) == (403, 403, "PERMISSION_DENIED")
     assert (twin.google.sheets.tabs("book"), twin.google.meter.writes) == (tabs, calls)
     assert status(twin.url)[0] == 200
+
+
+def test_title_and_time_zone_change_with_the_tabs_or_not_at_all(twin: Emulated) -> None:
+    def change(*requests: dict[str, Any]) -> Any:
+        return twin.raw("sheets", "v4").spreadsheets().batchUpdate(spreadsheetId="book", body={"requests": requests})
+
+    def properties(fields: str, **wanted: str) -> dict[str, Any]:
+        return {"updateSpreadsheetProperties": {"properties": wanted, "fields": fields}}
+
+    named = {"updateSheetProperties": {"properties": {"sheetId": 0, "title": "First"}, "fields": "title"}}
+    change(properties("timeZone", timeZone="Asia/Tokyo", title="not named"), named).execute()
+    store = twin.google.sheets
+    assert (store.properties("book"), store.tabs("book")[0].title) == (("Pipeline", "Asia/Tokyo"), "First")
+    change(properties("title,timeZone", timeZone="UTC", title="New")).execute()
+    assert store.properties("book") == ("New", "UTC")
+    renamed = {"updateSheetProperties": {"properties": {"sheetId": 0, "title": "Second"}, "fields": "title"}}
+    assert "Unsupported time zone" in error_of(change(renamed, properties("timeZone", timeZone="Mars/Base")))["message"]
+    assert error_of(change(properties("locale", locale="de")))["code"] == 400
+    assert (store.properties("book"), store.tabs("book")[0].title) == (("New", "UTC"), "First")

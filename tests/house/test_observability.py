@@ -6,12 +6,12 @@ import pytest
 
 from shared.logs import METRICS
 
-from .test_readme import ROOT, _named, _rows, _words
+from .table import ROOT, read, rows, words
 
 
 def test_the_page_lists_every_metric() -> None:
-    rows = _rows(_named("docs/observability.md"), "Metric")
-    shown = {name.strip("`"): (unit, _words(labels), what) for name, unit, labels, what in rows}
+    listed = rows(read("docs/observability.md"), "Metric")
+    shown = {name.strip("`"): (unit, words(labels), what) for name, unit, labels, what in listed}
     assert shown == {name: (metric.unit, set(metric.labels), metric.description) for name, metric in METRICS.items()}
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from local.server import PUSHED, STEPS, TICKED
 from shared.model.paths import Paths
+from tests.house.table import ROOT, read, rows, steps, words
 
-ROOT = Path(__file__).parents[2]
 TRIGGERS = {"served": "HTTP", "pushed": "Pub/Sub", "ticked": "tick"}  # decorator -> word in the table
 FOLDERS = ("docs", "functions", "shared", "local", "tests", "bench")
 DOCUMENTS = sorted(
@@ -26,27 +26,7 @@ _FENCED = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)
 _LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)|^\[[^\]]+\]:\s*<?([^\s>]+)", re.M)
 
 
-def _named(document: str) -> str:
-    return (ROOT / document).read_text("utf-8")
-
-
-def _rows(text: str, first: str) -> list[list[str]]:
-    """The cells of the table whose header begins with `first`."""
-    lines = text.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first} |"))
-    rows: list[list[str]] = []
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip()[1:-1])])
-    return rows
-
-
-def _words(cell: str) -> set[str]:
-    return set(re.findall(r"`([^`]+)`", cell))
-
-
-TABLE = {row[0].strip("`"): row for row in _rows(_named("README.md"), "Step")}
+TABLE = steps()
 
 
 def _published(step: str) -> set[str]:
@@ -83,8 +63,8 @@ def test_a_steps_row_agrees_with_its_code(step: str) -> None:
     _, trigger, consumes, publishes, what = TABLE[step]
     served = "Pub/Sub" if step in PUSHED else "tick" if step in TICKED else "HTTP"
     assert trigger == _trigger(step) == served
-    assert _words(consumes) == ({PUSHED[step]} if step in PUSHED else set())
-    assert _words(publishes) == _published(step)
+    assert words(consumes) == ({PUSHED[step]} if step in PUSHED else set())
+    assert words(publishes) == _published(step)
     assert what
 
 
@@ -101,7 +81,7 @@ def _code(text: str) -> Iterator[str]:
 
 def _targets() -> dict[str, bool]:
     """Make target -> whether `make help` lists it."""
-    found = re.findall(r"^([a-z]+):([^=\n].*|)$", _named("Makefile"), re.M)
+    found = re.findall(r"^([a-z]+):([^=\n].*|)$", read("Makefile"), re.M)
     return {name: "##" in rest for name, rest in found}
 
 
@@ -112,18 +92,18 @@ def test_every_make_target_named_exists(document: Path) -> None:
 
 
 def test_contributing_lists_every_target() -> None:
-    listed = {row[0].strip("`").removeprefix("make ") for row in _rows(_named("CONTRIBUTING.md"), "Target")}
+    listed = {row[0].strip("`").removeprefix("make ") for row in rows(read("CONTRIBUTING.md"), "Target")}
     assert listed == {name for name, shown in _targets().items() if shown}
 
 
 def test_contributing_lists_every_test_folder() -> None:
-    listed = {row[0] for row in _rows(_named("CONTRIBUTING.md"), "Tier")}
+    listed = {row[0] for row in rows(read("CONTRIBUTING.md"), "Tier")}
     folders = {found.parent.name for found in (ROOT / "tests").glob("*/__init__.py")}
     assert listed == {f"`{name}`" for name in folders} | {"`slow` (a marker)"}
 
 
 def test_what_the_readme_says_is_somewhere_is_there() -> None:
-    tree = _named("README.md").partition("## Where things are")[2].partition("\n## ")[0]
+    tree = read("README.md").partition("## Where things are")[2].partition("\n## ")[0]
     named = re.findall(r"^ {4}(\S+)", tree, re.M)
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
@@ -141,7 +121,7 @@ def test_the_architecture_page_names_every_path() -> None:
         paths.delivery("{campaign}", "{delivery}"),
         paths.console,
     }
-    assert {row[0].strip("`") for row in _rows(_named("docs/architecture.md"), "Path")} == wanted
+    assert {row[0].strip("`") for row in rows(read("docs/architecture.md"), "Path")} == wanted
 
 
 @pytest.mark.parametrize("document", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda path: path.stem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import http.client
 import os
 import shutil
@@ -93,10 +94,11 @@ async def test_a_staged_step_served_alone_answers_as_itself(step: str, tmp_path:
 
 
 def _made(root: Path) -> Path:
-    """What `make stage` makes of a copy of the repository: its build folder."""
-    for name in ("functions", "shared", "local"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "Makefile", root)
+    """What `make stage` makes of the copy of the repository at `root`, which is made when absent: its build folder."""
+    if not root.joinpath("Makefile").exists():
+        for name in ("functions", "shared", "local"):
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "Makefile", root)
     subprocess.run(["make", "-s", "stage"], cwd=root, check=True, timeout=60)
     return root / "build"
 
@@ -114,6 +116,24 @@ def test_make_stage_makes_a_folder_and_an_archive_of_each_step(tmp_path: Path) -
             archived = {name: made.read(name) for name in made.namelist()}
         assert archived == _files(build / step) == _files(tmp_path / "mine")
         assert {"main.py", "requirements.txt", "shared/ports.py"} <= archived.keys()
+
+
+def _hashes(build: Path) -> dict[str, str]:
+    """What Terraform names the archives by."""
+    return {step: hashlib.sha256((build / f"{step}.zip").read_bytes()).hexdigest() for step in STEPS}
+
+
+def test_only_what_changed_is_named_anew(tmp_path: Path) -> None:
+    before = _hashes(_made(tmp_path))
+    assert _hashes(_made(tmp_path)) == before
+    with (tmp_path / "functions" / "track" / "handler.py").open("a") as file:
+        file.write("# changed\n")
+    after = _hashes(_made(tmp_path))
+    assert [step for step in STEPS if after[step] != before[step]] == ["track"]
+    with (tmp_path / "shared" / "errors.py").open("a") as file:
+        file.write("# changed\n")
+    final = _hashes(_made(tmp_path))
+    assert [step for step in STEPS if final[step] == after[step]] == []
 
 
 def test_equal_files_make_equal_archives_and_another_byte_another(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from local import processes
-from local.processes import Broken, Processes
+from local import environments, processes
+from local.environments import Broken
+from local.processes import Processes
 
 REPO = Path(__file__).parents[2]
 STEP = """
@@ -45,7 +46,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "shared").mkdir()
     (root / "shared" / "__init__.py").write_text("")
     monkeypatch.setattr(processes, "ROOT", root)
-    monkeypatch.setattr(processes, "ENVIRONMENTS", root / "build" / "venvs")
+    monkeypatch.setattr(environments, "ENVIRONMENTS", root / "build" / "venvs")
     return root
 
 
@@ -121,7 +122,7 @@ def test_no_step_outlives_a_twin_that_is_killed(repository: Path, tmp_path: Path
     program = f"""
 import asyncio, sys, time
 from pathlib import Path
-from local import processes
+from local import environments, processes
 processes.ROOT = Path({str(repository)!r})
 processes.environment = lambda step: Path(sys.prefix)
 async def main():
@@ -158,13 +159,13 @@ def test_a_lock_without_hashes_is_refused_in_one_sentence(repository: Path) -> N
     lock.write_text("functions-framework==3.10.0\n")
     with pytest.raises(Broken, match=rf"The environment of hello could not be made from {lock}:\n.*hash"):
         list(processes.install(["hello"]))
-    assert list(processes.ENVIRONMENTS.iterdir()) == []
+    assert list(environments.ENVIRONMENTS.iterdir()) == []
 
 
 def test_uv_is_told_the_index_that_pip_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", "/kept")
     told = ":env:.index-url='https://a.example/simple'\nglobal.cert='/c.pem'\nglobal.index-url='https://b.example/simple'\n"
-    assert processes._indexes(told) == {"UV_DEFAULT_INDEX": "https://a.example/simple"}
+    assert environments._indexes(told) == {"UV_DEFAULT_INDEX": "https://a.example/simple"}
     monkeypatch.setenv("UV_DEFAULT_INDEX", "https://c.example/simple")
-    assert processes._indexes(told) == {}
+    assert environments._indexes(told) == {}

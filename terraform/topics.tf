@@ -1,0 +1,69 @@
+# Topics, the push subscriptions of the private steps, and where their dead letters wait to be replayed (docs/operations.md).
+
+locals {
+  topics       = toset(concat(values(local.pushed), flatten([for given in values(local.steps) : given.publishes])))
+  ack_deadline = 60 # seconds; a worker stops at 80% of it (BUDGET_MS of send_batch)
+}
+
+resource "google_pubsub_topic" "events" {
+  # checkov:skip=CKV_GCP_83:messages hold ids, never an address; Google's own keys do, and cost nothing
+  for_each   = local.topics
+  name       = each.key
+  depends_on = [google_project_service.api]
+}
+
+resource "google_pubsub_topic" "dead" {
+  # checkov:skip=CKV_GCP_83:a dead letter holds ids, as the message did
+  for_each   = local.pushed
+  name       = "${each.key}-dead"
+  depends_on = [google_project_service.api]
+}
+
+resource "google_pubsub_subscription" "push" {
+  for_each                   = local.pushed
+  name                       = each.key
+  topic                      = google_pubsub_topic.events[each.value].id
+  ack_deadline_seconds       = local.ack_deadline
+  message_retention_duration = "2678400s" # 31 days, the most there is: a pause or an outage loses nothing
+
+  expiration_policy {
+    ttl = "" # never, however quiet it is
+  }
+
+  # Paused, it keeps its messages and pushes none.
+  dynamic "push_config" {
+    for_each = var.paused ? [] : [local.endpoint[each.key]]
+    content {
+      push_endpoint = push_config.value
+      oidc_token {
+        service_account_email = google_service_account.caller[each.key].email
+        audience              = push_config.value
+      }
+    }
+  }
+
+  retry_policy {
+    minimum_backoff = "10s"
+    maximum_backoff = "600s"
+  }
+
+  dead_letter_policy {
+    dead_letter_topic     = google_pubsub_topic.dead[each.key].id
+    max_delivery_attempts = 5
+  }
+
+  depends_on = [google_cloud_run_v2_service_iam_member.caller]
+}
+
+# Nobody is pushed these: they wait for an operator.
+resource "google_pubsub_subscription" "dead" {
+  for_each                   = local.pushed
+  name                       = "${each.key}-dead"
+  topic                      = google_pubsub_topic.dead[each.key].id
+  ack_deadline_seconds       = local.ack_deadline
+  message_retention_duration = "2678400s" # 31 days, the most there is
+
+  expiration_policy {
+    ttl = ""
+  }
+}

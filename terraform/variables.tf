@@ -1,0 +1,151 @@
+# What an operator decides; terraform.tfvars.example shows a filled form. Everything else is in locals beside what it is about.
+
+variable "project" {
+  description = "Id of the Google Cloud project, which needs a billing account. Example: lumen-mail"
+  type        = string
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
+    error_message = "A project id has 6 to 30 lowercase letters, digits and hyphens, and begins with a letter."
+  }
+}
+
+variable "regions" {
+  description = "Where the functions run. The first one holds all of them; the public ones also run in the others, behind the load balancer. Example: [\"europe-west1\"]"
+  type        = list(string)
+  default     = ["europe-west1"]
+  validation {
+    condition     = length(var.regions) > 0 && length(var.regions) == length(distinct(var.regions)) && alltrue([for region in var.regions : can(regex("^[a-z]+-[a-z]+[0-9]{1,2}$", region))])
+    error_message = "Name at least one region, each once, as in europe-west1."
+  }
+}
+
+variable "domain" {
+  description = "Host name of every link in a mail, served by a global load balancer (about $18 a month). Null: the functions' own host, without a load balancer, one region. Example: news.lumen-coffee.com"
+  type        = string
+  default     = null
+  validation {
+    condition     = var.domain == null || can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z]{2,}$", coalesce(var.domain, "x")))
+    error_message = "A bare host name in lowercase, without https:// and without a slash."
+  }
+  validation {
+    condition     = var.domain != null || length(var.regions) == 1
+    error_message = "More than one region needs a domain: the load balancer in front of them answers under that name."
+  }
+}
+
+variable "firestore_location" {
+  description = "Where Firestore and the buckets keep data; it can never be changed. A region beside the functions (europe-west1), or a multi-region: eur3, nam5."
+  type        = string
+  default     = "eur3"
+  validation {
+    condition     = can(regex("^(eur3|nam5|nam7|[a-z]+-[a-z]+[0-9]{1,2})$", var.firestore_location))
+    error_message = "A region, as in europe-west1, or one of the multi-regions eur3, nam5, nam7."
+  }
+}
+
+variable "firestore_database" {
+  description = "Id of the database. Another one than (default) after a restore: docs/operations.md."
+  type        = string
+  default     = "(default)"
+  validation {
+    condition     = var.firestore_database == "(default)" || can(regex("^[a-z][a-z0-9-]{2,61}[a-z0-9]$", var.firestore_database))
+    error_message = "(default), or 4 to 63 lowercase letters, digits and hyphens, beginning with a letter."
+  }
+}
+
+variable "tenant" {
+  description = "Id of the tenant's document in Firestore, as given to make bootstrap."
+  type        = string
+  default     = "main"
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9-]{0,30}$", var.tenant))
+    error_message = "Lowercase letters, digits and hyphens, 31 at most."
+  }
+}
+
+variable "smtp" {
+  description = "The mail server that takes our mail. The password is not here but in the secret smtp-password. security: starttls or tls."
+  type = object({
+    host     = string
+    port     = optional(number, 587)
+    security = optional(string, "starttls")
+    username = optional(string, "")
+  })
+  validation {
+    condition     = contains(["starttls", "tls"], var.smtp.security)
+    error_message = "security is starttls (port 587) or tls (port 465): a password never travels in the clear."
+  }
+  validation {
+    condition     = can(regex("^[A-Za-z0-9.-]+\\.[A-Za-z0-9-]+$", var.smtp.host)) && var.smtp.port > 0 && var.smtp.port < 65536 && var.smtp.port != 25
+    error_message = "A host name and a port; Google Cloud lets nothing out on port 25, so take 587, 465 or 2525."
+  }
+}
+
+variable "paused" {
+  description = "true stops everything that moves by itself: no tick runs, no push is delivered; sign-ups, clicks and unsubscribes are still taken, and wait."
+  type        = bool
+  default     = false
+}
+
+variable "alert_email" {
+  description = "Who is told when something is wrong. Null: nobody, the alerts only show in the console."
+  type        = string
+  default     = null
+  validation {
+    condition     = var.alert_email == null || can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", coalesce(var.alert_email, "x")))
+    error_message = "An e-mail address."
+  }
+}
+
+variable "budget" {
+  description = "A monthly budget in the billing account's currency, with mails at half, at all of it, and when the forecast exceeds it. Null: none. billing_account as in 012345-6789AB-CDEF01."
+  type = object({
+    billing_account = string
+    amount          = number
+  })
+  default = null
+  validation {
+    condition     = var.budget == null || can(regex("^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$", var.budget.billing_account)) && try(var.budget.amount >= 1, false)
+    error_message = "billing_account as in 012345-6789AB-CDEF01, and an amount of at least 1."
+  }
+}
+
+variable "repository" {
+  description = "A repository that Cloud Build is connected to (2nd generation): projects/P/locations/R/connections/C/repositories/N. Each push to main then deploys. Null: no trigger."
+  type        = string
+  default     = null
+  validation {
+    condition     = var.repository == null || can(regex("^projects/[^/]+/locations/[^/]+/connections/[^/]+/repositories/[^/]+$", coalesce(var.repository, "x")))
+    error_message = "The full name: projects/P/locations/R/connections/C/repositories/N."
+  }
+}
+
+variable "state_bucket" {
+  description = "The bucket of the Terraform state, which Cloud Build's deployer may then read and write. Needed with repository."
+  type        = string
+  default     = null
+  validation {
+    condition     = var.repository == null || var.state_bucket != null
+    error_message = "A repository's trigger runs Terraform, which needs the state_bucket."
+  }
+}
+
+variable "smoke_address" {
+  description = "An address of yours that a deployment signs up (with +smoke-… before the @) to see that a mail goes out. Null: that check is left out."
+  type        = string
+  default     = null
+  validation {
+    condition     = var.smoke_address == null || can(regex("^[^@+ ]+@[^@ ]+\\.[^@ ]+$", coalesce(var.smoke_address, "x")))
+    error_message = "An e-mail address without a +."
+  }
+}
+
+variable "hold" {
+  description = "Steps whose new revision gets no traffic yet; only for a deployment that shifts traffic itself (cloudbuild.yaml)."
+  type        = set(string)
+  default     = []
+  validation {
+    condition     = length(setsubtract(var.hold, keys(local.steps))) == 0
+    error_message = "Not a step."
+  }
+}

@@ -1,0 +1,274 @@
+"""What is wrong with a plan of terraform/, in plain sentences: `faults`. The themes are in checks_*.py; here are the steps themselves,
+their settings, what calls them, and the times that hang together."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from shared import config
+from shared.errors import ConfigError
+from tests.terraform import checks_data, checks_front, checks_iam, checks_watch
+from tests.terraform.facts import Facts
+from tests.terraform.seen import GIVEN, Seen, at, compare, differing, number, service
+from tests.terraform.workspace import Instance, Plan
+
+Check = Callable[[Seen], Iterator[str]]
+
+# Settings that no step needs to be given on Google, and why. One that every step is given is a fault.
+WAIVED: Mapping[str, str] = {
+    "state_dir": "the embedded stack's",
+    "firestore_emulator_host": "an emulator's",
+    "pubsub_emulator_host": "an emulator's",
+    "storage_emulator_host": "an emulator's",
+    "secret_manager_emulator_host": "an emulator's",
+    "sheets_endpoint": "a double's",
+    "drive_endpoint": "a double's",
+    "push_certs": "for PUSH_AUTH=oidc, which Google's front end makes needless",
+    "k_service": "Cloud Run sets it",
+    "geo_database": "the bundled countries are meant",
+    "trusted_hops": "a private step reads no X-Forwarded-For",
+    "firestore_database": "of a step without documents",
+    "bucket": "of a step without files",
+    "lease_ms": "the default goes with the ack deadline, see `times`",
+    "budget_ms": "the default goes with the ack deadline, see `times`",
+    "retry_ms": "the default is for real mail servers",
+    "wait_ms": "the default is for real mail servers",
+    "refresh_ms": "the default is for the real Sheets API",
+}
+_FRAMEWORK = "FUNCTION_USE_ASGI"  # read by the functions framework, not by a step
+
+
+def functions(seen: Seen) -> Iterator[str]:
+    """Each step is deployed once, a public one in every region, from its own source and as an account of its own."""
+    wanted = {(step, seen.region) for step in seen.facts.triggers}
+    wanted |= {(step, region) for step in seen.facts.public for region in seen.variables["regions"]}
+    yield from compare("functions", set(seen.functions), wanted)
+    for (step, region), one in seen.functions.items():
+        if step in seen.facts.triggers:
+            yield from _function(seen, step, region, one)
+
+
+def _function(seen: Seen, step: str, region: str, one: Instance) -> Iterator[str]:
+    who = f"{step} in {region}"
+    public = step in seen.facts.public
+    ingress = "ALLOW_INTERNAL_ONLY" if not public else "ALLOW_INTERNAL_AND_GCLB" if seen.domain else "ALLOW_ALL"
+    builder = f"projects/{seen.project}/serviceAccounts/build-functions@{seen.project}.iam.gserviceaccount.com"
+    wanted = {
+        "name": service(step),
+        "build_config.entry_point": step,
+        "build_config.service_account": builder,
+        "build_config.docker_repository": f"projects/{seen.project}/locations/{region}/repositories/functions",
+        "service_config.service_account_email": seen.account(step),
+        "service_config.ingress_settings": ingress,
+        "service_config.all_traffic_on_latest_revision": step not in seen.variables["hold"],
+        "service_config.available_memory": GIVEN,
+        "service_config.available_cpu": GIVEN,
+        "service_config.max_instance_request_concurrency": GIVEN,  # without it, one request at a time
+        "service_config.max_instance_count": GIVEN,
+        "service_config.timeout_seconds": GIVEN,
+    }
+    yield from differing(who, one.values, wanted)
+    runtime = re.fullmatch(r"python3(\d+)", str(at(one.values, "build_config.runtime")))
+    if runtime is None or int(runtime[1]) < 11:
+        yield f"{who}: the code needs Python 3.11 or newer, not {at(one.values, 'build_config.runtime')}."
+    yield from _source(seen, step, one)
+    many = at(one.values, "service_config.max_instance_request_concurrency") != 1
+    if many and number(at(one.values, "service_config.available_cpu")) < 1:
+        yield f"{who}: an instance with less than one CPU takes one request at a time."
+
+
+def _source(seen: Seen, step: str, one: Instance) -> Iterator[str]:
+    """Its own archive, named by what is in it: otherwise a change of the code would change nothing."""
+    given = at(one.values, "build_config.source.storage_source.object")
+    bucket = at(one.values, "build_config.source.storage_source.bucket")
+    source = seen.one("google_storage_bucket_object", name=given)
+    if not re.fullmatch(rf"{step}-[0-9a-f]{{64}}\.zip", str(given)) or not str(source.get("source")).endswith(
+        f"/build/{step}.zip"
+    ):
+        yield f"{step}: its source is {given}, not build/{step}.zip named by its hash."
+    if not source or source["bucket"] != bucket or bucket != f"{seen.project}-sources":
+        yield f"{step}: its source is not in the bucket that the function reads."
+
+
+def settings(seen: Seen) -> Iterator[str]:
+    """A step's own Config loads from what it is given, nothing is given that it does not read, and each value is the right one."""
+    waived: set[str] = set()
+    for (step, region), one in seen.functions.items():
+        if step not in seen.facts.configs:
+            continue
+        given = _given(one)
+        cls = seen.facts.configs[step]
+        try:
+            config.load(cls, {**given, "K_SERVICE": service(step)})
+        except ConfigError as error:
+            yield f"{step} in {region} does not start: {error}."
+        fields = {field.name for field in dataclasses.fields(cls)}
+        for name in sorted(given.keys() - {_FRAMEWORK} - {field.upper() for field in fields}):
+            yield f"{step} in {region} is given {name}, which nothing reads."
+        left_out = {field for field in fields if field.upper() not in given}
+        waived |= left_out
+        for name in sorted(left_out - WAIVED.keys()):
+            yield f"{step} in {region} is not given {name.upper()}."
+        wanted = _environment(seen, step)
+        yield from differing(f"{step} in {region}", given, wanted)
+        for name in sorted(given.keys() - wanted.keys()):
+            yield f"{step} in {region} is given {name}, and no check knows what it has to be."
+    for name in sorted(WAIVED.keys() - waived):
+        yield f"The waiver of {name} is not needed."
+
+
+def _given(one: Instance) -> Mapping[str, str]:
+    given = at(one.values, "service_config.environment_variables")
+    return given if isinstance(given, Mapping) else {}
+
+
+def _environment(seen: Seen, step: str) -> Mapping[str, Any]:
+    """What a step's environment has to be, but for its own settings with defaults."""
+    wanted = {
+        _FRAMEWORK: "1",
+        "STACK": "google",
+        "TENANT": seen.variables["tenant"],
+        "PUBLIC_URL": seen.public_url,
+        "GOOGLE_CLOUD_PROJECT": seen.project,
+    }
+    if step in seen.facts.public:
+        wanted["TRUSTED_HOPS"] = "2" if seen.domain else "1"
+    else:
+        wanted |= {
+            "PUSH_AUTH": "iam",
+            "PUSH_ISSUER": "https://accounts.google.com",
+            "PUSH_AUDIENCE": seen.endpoint(step),
+            "PUSH_EMAIL": seen.caller(step),
+        }
+    if seen.facts.calls[step].store:
+        wanted["FIRESTORE_DATABASE"] = seen.database
+    if seen.facts.calls[step].objects:
+        wanted["BUCKET"] = f"{seen.project}-objects"
+    if step == "send_batch":
+        smtp = {"port": 587, "security": "starttls", "username": "", **seen.variables["smtp"]}
+        wanted |= {f"SMTP_{name.upper()}": str(value) for name, value in smtp.items()}
+    return wanted
+
+
+def triggers(seen: Seen) -> Iterator[str]:
+    """Pub/Sub pushes to each consumer and gives up to its dead letters; the Scheduler calls each ticked step every minute."""
+    names = {one.values["name"] for one in seen.plan.of("google_pubsub_subscription")}
+    yield from compare("subscriptions", names, seen.facts.pushed.keys() | set(seen.facts.dead.values()))
+    for step, topic in seen.facts.pushed.items():
+        yield from _pushed(seen, step, topic)
+        yield from _dead(seen, step)
+    jobs = {one.values["name"] for one in seen.plan.of("google_cloud_scheduler_job")}
+    yield from compare("scheduler jobs", jobs, {f"tick-{service(step)}" for step in seen.facts.ticked})
+    for step in seen.facts.ticked:
+        wanted = {
+            "region": seen.region,
+            "schedule": "* * * * *",
+            "time_zone": "Etc/UTC",
+            "paused": seen.variables["paused"],
+            "retry_config.retry_count": 0,
+            "http_target.http_method": "POST",
+            "http_target.uri": seen.endpoint(step),
+            "http_target.oidc_token.audience": seen.endpoint(step),
+            "http_target.oidc_token.service_account_email": seen.caller(step),
+        }
+        yield from differing(f"the tick of {step}", seen.one("google_cloud_scheduler_job", name=f"tick-{service(step)}"), wanted)
+
+
+def _pushed(seen: Seen, step: str, topic: str) -> Iterator[str]:
+    found = seen.one("google_pubsub_subscription", name=step)
+    pushing: dict[str, Any] = {
+        "push_config.push_endpoint": seen.endpoint(step),
+        "push_config.oidc_token.audience": seen.endpoint(step),
+        "push_config.oidc_token.service_account_email": seen.caller(step),
+    }
+    wanted = {
+        "topic": f"projects/{seen.project}/topics/{topic}",
+        "message_retention_duration": "2678400s",  # 31 days, through an outage or a pause
+        "expiration_policy.ttl": "",  # never
+        "retry_policy.minimum_backoff": "10s",
+        "retry_policy.maximum_backoff": "600s",
+        "dead_letter_policy.dead_letter_topic": f"projects/{seen.project}/topics/{seen.facts.dead[step]}",
+        "dead_letter_policy.max_delivery_attempts": 5,
+        **({"push_config": []} if seen.variables["paused"] else pushing),
+    }
+    yield from differing(f"the push of {topic} to {step}", found, wanted)
+
+
+def _dead(seen: Seen, step: str) -> Iterator[str]:
+    name = seen.facts.dead[step]
+    wanted = {
+        "topic": f"projects/{seen.project}/topics/{name}",
+        "message_retention_duration": "2678400s",  # 31 days
+        "expiration_policy.ttl": "",
+        "ack_deadline_seconds": int(seen.facts.ack_deadline),  # an operator's replay needs more than ten seconds
+        "push_config": [],
+        "dead_letter_policy": [],
+    }
+    yield from differing(f"the dead letters of {step}", seen.one("google_pubsub_subscription", name=name), wanted)
+
+
+def times(seen: Seen) -> Iterator[str]:
+    """A worker stops before its message is given to another, and holds its lease longer than that."""
+    for step in seen.facts.pushed:
+        deadline = number(at(seen.one("google_pubsub_subscription", name=step), "ack_deadline_seconds"))
+        function = seen.functions.get((step, seen.region))
+        if not deadline or function is None:
+            yield f"{step}: its ack deadline or its function is missing."
+            continue
+        if deadline != seen.facts.ack_deadline:
+            yield f"{step}: its ack deadline is {deadline} s, and the twin's {seen.facts.ack_deadline} s."
+        if number(at(function.values, "service_config.timeout_seconds")) < deadline:
+            yield f"{step}: its function ends before the ack deadline of {deadline} s."
+        given = {field.name: field.default for field in dataclasses.fields(seen.facts.configs[step])}
+        given |= {name.lower(): value for name, value in _given(function).items()}
+        if "budget_ms" in given and int(str(given["budget_ms"])) > 800 * deadline:
+            yield f"{step}: BUDGET_MS is over 80% of the ack deadline of {deadline} s."
+        if "lease_ms" in given and int(str(given["lease_ms"])) <= 1000 * deadline:
+            yield f"{step}: LEASE_MS ends before the ack deadline of {deadline} s: two workers would hold one batch."
+    for step in seen.facts.ticked:
+        job = seen.one("google_cloud_scheduler_job", name=f"tick-{service(step)}")
+        function = seen.functions.get((step, seen.region))
+        timeout = number(at(function.values, "service_config.timeout_seconds")) if function else 0
+        allowed = re.fullmatch(r"(\d+)s", str(job.get("attempt_deadline")))
+        if not timeout or allowed is None or not timeout < int(allowed[1]) <= 1800:
+            yield f"{step}: a tick may take {job.get('attempt_deadline')}, and its function {timeout} s."
+
+
+def readme(seen: Seen) -> Iterator[str]:
+    """Its function table says how each step is deployed."""
+    jobs = {one.key for one in seen.plan.of("google_cloud_scheduler_job")}
+    consumed: dict[str, str] = {}
+    for one in seen.plan.of("google_pubsub_subscription"):
+        consumed[one.values["name"]] = str(one.values["topic"]).rpartition("/")[2]
+    published: dict[str, set[str]] = {step: set() for step in seen.facts.rows}
+    for one in seen.plan.of("google_pubsub_topic_iam_member"):
+        step = next((step for step in published if one.values["member"] == f"serviceAccount:{seen.account(step)}"), None)
+        if step:
+            published[step].add(one.values["topic"])
+    for step, row in seen.facts.rows.items():
+        trigger = "tick" if step in jobs else "Pub/Sub" if step in consumed else "HTTP"
+        found = (trigger, {consumed[step]} if step in consumed else set(), published[step])
+        if found != row:
+            yield f"README says of {step}: {row}; deployed is {found}."
+
+
+GROUPS: Mapping[str, Check] = {
+    "functions": functions,
+    "settings": settings,
+    "triggers": triggers,
+    "times": times,
+    "readme": readme,
+    **checks_iam.GROUPS,
+    **checks_data.GROUPS,
+    **checks_watch.GROUPS,
+    **checks_front.GROUPS,
+}
+
+
+def faults(plan: Plan, facts: Facts) -> list[str]:
+    """All that is wrong; [] when nothing is."""
+    seen = Seen(plan, facts)
+    return [sentence for check in GROUPS.values() for sentence in check(seen)]

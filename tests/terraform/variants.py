@@ -1,0 +1,85 @@
+"""The deployments that are planned and checked: each way that a variable changes what is made. Planned once for all tests."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.terraform.workspace import Plan, Workspace
+
+_REQUIRED: Mapping[str, Any] = {"project": "lumen-mail", "smtp": {"host": "smtp.example.com"}}
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "minimal": _REQUIRED,
+    "paused": {**_REQUIRED, "paused": True, "firestore_location": "europe-west1"},
+    "three regions": {
+        **_REQUIRED,
+        "domain": "news.lumen-coffee.com",
+        "regions": ["europe-west1", "us-east1", "asia-east1"],
+        "firestore_location": "nam7",
+    },
+    "everything": {
+        "project": "lumen-mail",
+        "smtp": {"host": "mail.example.com", "port": 465, "security": "tls", "username": "lumen"},
+        "regions": ["us-central1"],
+        "domain": "news.lumen-coffee.com",
+        "firestore_location": "nam5",
+        "firestore_database": "restored-1122",
+        "tenant": "lumen",
+        "alert_email": "operator@lumen-coffee.com",
+        "budget": {"billing_account": "012345-6789AB-CDEF01", "amount": 50},
+        "repository": "projects/lumen-mail/locations/europe-west1/connections/github/repositories/pipeline",
+        "state_bucket": "lumen-mail-terraform",
+        "smoke_address": "operator@lumen-coffee.com",
+    },
+    "held": {**_REQUIRED, "hold": ["track"]},
+}
+# variable -> values that nobody may give, each with what else has to be said for it; one at least for every validation
+REFUSED: Mapping[str, list[dict[str, Any]]] = {
+    "project": [{"project": text} for text in ("Lumen", "lumen", "1lumen-mail", "lumen-mail-", "lumen_mail", "l" * 31)],
+    "regions": [{"regions": given} for given in ([], ["europe"], ["europe-west1-b"], ["EUROPE-WEST1"])]
+    + [{"regions": ["europe-west1", "europe-west1"], "domain": "news.lumen.com"}],
+    "domain": [{"domain": text} for text in ("https://news.lumen.com", "news.lumen.com/", "News.lumen.com", "lumen", "")],
+    "domain.2": [{"regions": ["europe-west1", "us-east1"]}],
+    "firestore_location": [{"firestore_location": text} for text in ("", "europe", "eur5", "EU")],
+    "firestore_database": [{"firestore_database": text} for text in ("", "Mails", "abc", "1-mails", "mails_1")],
+    "tenant": [{"tenant": text} for text in ("", "Main", "a/b", "-main", "m" * 32)],
+    "smtp": [{"smtp": {"host": "smtp.example.com", "security": text}} for text in ("none", "STARTTLS", "")],
+    "smtp.2": [{"smtp": {"host": "smtp.example.com", "port": port}} for port in (25, 0, 65536)]
+    + [{"smtp": {"host": text}} for text in ("", "smtp", "smtp.example.com:587")],
+    "alert_email": [{"alert_email": text} for text in ("", "operator", "operator@lumen", "a b@lumen.com")],
+    "budget": [{"budget": {"billing_account": "012345-6789AB-CDEF01", "amount": amount}} for amount in (0, -1)]
+    + [{"budget": {"billing_account": text, "amount": 50}} for text in ("", "billingAccounts/012345-6789AB-CDEF01", "012345")],
+    "repository": [
+        {"repository": text, "state_bucket": "s"} for text in ("", "github.com/lumen/pipeline", "projects/p/repositories/r")
+    ],
+    "state_bucket": [{"repository": "projects/p/locations/l/connections/c/repositories/r"}],
+    "smoke_address": [{"smoke_address": text} for text in ("", "operator", "operator+test@lumen.com")],
+    "hold": [{"hold": given} for given in (["tracks"], ["send-batch"], ["track", ""])],
+}
+
+
+def bad(number: int, validation: str) -> Mapping[str, Any]:
+    """All variables, with one bad value."""
+    return {**_REQUIRED, **REFUSED[validation][number]}
+
+
+def alone(files: Mapping[str, str], steps: Iterable[str]) -> dict[str, str]:
+    """The variables without anything that uses them: their validations take a tenth of a second to ask."""
+    rows = "\n".join(f"    {step} = {{}}" for step in steps)
+    return {"variables.tf": files["variables.tf"], "locals.tf": f"locals {{\n  steps = {{\n{rows}\n  }}\n}}\n"}
+
+
+@cache
+def planned() -> Mapping[str, Plan]:
+    """Every variant's plan. Needs terraform."""
+
+    def plan(variables: Mapping[str, Any]) -> Plan:
+        with tempfile.TemporaryDirectory() as folder, Workspace(Path(folder)) as workspace:
+            return workspace.plan(**variables)
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(VARIANTS, pool.map(plan, VARIANTS.values()), strict=True))
