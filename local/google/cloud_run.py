@@ -15,6 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
+from local.google.serving import serving
+
 LATEST, REVISION = (f"TRAFFIC_TARGET_ALLOCATION_TYPE_{kind}" for kind in ("LATEST", "REVISION"))
 _STATUS = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ABORTED", 503: "UNAVAILABLE"}
 _TAG = re.compile(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?")
@@ -204,15 +206,5 @@ def _check(traffic: list[dict[str, Any]]) -> None:
 async def cloud_run(port: int = 0) -> AsyncIterator[CloudRunDouble]:
     """Serve on 127.0.0.1 (port 0: a free one) in the running event loop."""
     double = CloudRunDouble()
-    app = web.Application()
-    app.add_routes(double.routes())
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        await site.start()
-        host, found, *_ = runner.addresses[0]
-        double.address = f"{host}:{found}"
+    async with serving(double.routes(), port) as double.address:
         yield double
-    finally:
-        await runner.cleanup()

@@ -18,6 +18,7 @@ import google_crc32c
 from aiohttp import web
 
 from local.google.rest import Refused, parts
+from local.google.serving import serving
 
 MAX_BODY = 64 << 20  # bytes; over 8 MB the client uploads in pieces, which this does not know
 
@@ -155,15 +156,5 @@ def _given(header: str) -> dict[str, str]:
 async def cloud_storage(bucket: str, port: int = 0) -> AsyncIterator[CloudStorageDouble]:
     """Serve one bucket on 127.0.0.1 (port 0: a free one) in the running event loop."""
     double = CloudStorageDouble(bucket)
-    app = web.Application(client_max_size=MAX_BODY)
-    app.add_routes(double.routes())
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        await site.start()
-        host, found, *_ = runner.addresses[0]
-        double.address = f"{host}:{found}"
+    async with serving(double.routes(), port, MAX_BODY) as double.address:
         yield double
-    finally:
-        await runner.cleanup()
