@@ -4,6 +4,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STEPS := subscribe unsubscribe track webhooks launch send_batch record sync_sheet
 STATE ?= .twin/$(if $(filter emulators,$(STACK)),emulators,run)
+OUTPUT = terraform -chdir=terraform output
+DEPLOYED = GOOGLE_CLOUD_PROJECT=$(PROJECT) TENANT=$$($(OUTPUT) -raw tenant) FIRESTORE_DATABASE="$$($(OUTPUT) -raw firestore_database)"
 export PYTHONDONTWRITEBYTECODE ?= 1
 
 .PHONY: help demo run test pr lint format stage bootstrap smoke bench faults lock clean
@@ -43,12 +45,11 @@ stage: ## copy each step and shared/ into build/<step>, and zip it, as it is dep
 	@$(PYTHON) -m local.staging $(STEPS)
 
 bootstrap: $(VENV)/ready ## the workbook, folder and tenant of a deployed product; adds what is missing (PROJECT=, CLIENT= or SHEET= and FOLDER=)
-	@$(RUN) -m ops bootstrap $(if $(PROJECT),--project $(PROJECT))
+	@$(DEPLOYED) $(RUN) -m ops bootstrap
 
 smoke: $(VENV)/ready ## look at the deployed product from outside, as strangers and readers do (PROJECT=, ADDRESS= yours)
-	@STACK=google GOOGLE_CLOUD_PROJECT=$(PROJECT) TENANT=$$(terraform -chdir=terraform output -raw tenant) \
-	  PUBLIC_URL=$$(terraform -chdir=terraform output -raw public_url) \
-	  ENDPOINTS="$$(terraform -chdir=terraform output -json endpoints)" $(RUN) -m ops smoke --address "$(ADDRESS)"
+	@$(DEPLOYED) STACK=google PUBLIC_URL=$$($(OUTPUT) -raw public_url) ENDPOINTS="$$($(OUTPUT) -json endpoints)" \
+	  $(RUN) -m ops smoke --address "$(ADDRESS)"
 
 bench: $(VENV)/ready ## ratios against peers, store operations, import times; writes bench/results.json
 	@$(RUN) -m bench

@@ -85,6 +85,7 @@ def settings(plan: Mapping[str, Any]) -> list[str]:
             "GOOGLE_CLOUD_PROJECT": given["project"],
             "REGIONS": json.dumps(given["regions"]),
             "TENANT": given["tenant"],
+            "FIRESTORE_DATABASE": given["firestore_database"],
             "SMOKE_ADDRESS": given.get("smoke_address") or "",
             "PUBLIC_URL": known["public_url"],
             "ENDPOINTS": json.dumps(known["endpoints"]),

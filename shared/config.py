@@ -106,8 +106,13 @@ def load(cls: type[T], environ: Mapping[str, str] | None = None) -> T:
 
 
 def at_start(settings: Callable[[], object]) -> None:
-    """Read the settings now, on Cloud Run: a revision without them must not start, and its process ends with their names."""
+    """Read the settings now, on Cloud Run: a revision without them must not start, and its process ends with their names.
+
+    Cloud Run's own timeout is enough: the framework would hand its variable to gunicorn, whose arbiter kills a worker that gave no
+    sign of life for so long, and an idle instance gives none, since it has no CPU (https://cloud.google.com/run/docs/configuring/cpu-allocation).
+    """
     if os.environ.get("K_SERVICE"):
+        os.environ.pop("CLOUD_RUN_TIMEOUT_SECONDS", None)
         settings()
 
 

@@ -6,7 +6,8 @@
 #   publishes    topics
 #   secrets      names in Secret Manager
 #   env          settings of its own; those that several have are added below
-#   concurrency  requests at a time in an instance; max, min: instances. timeout: seconds. cpu: of an instance
+#   concurrency  requests at a time in an instance; max, min: instances. cpu: of an instance
+#   timeout      seconds. send_batch begins no window after 48 of them, but ends the one that it has begun, however slow the server
 locals {
   steps = {
     subscribe = {
@@ -16,7 +17,7 @@ locals {
       publishes = ["send-requests"]
       secrets   = ["pepper", "signing-key"]
       env       = {}
-      timeout   = 30, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 20
+      timeout   = 30, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 10
     }
     launch = {
       trigger   = "tick"
@@ -39,7 +40,7 @@ locals {
         SMTP_SECURITY = var.smtp.security
         SMTP_USERNAME = var.smtp.username
       }
-      timeout = 60, memory = "512Mi", cpu = "1", concurrency = 8, min = 0, max = 10
+      timeout = 300, memory = "512Mi", cpu = "1", concurrency = 8, min = 0, max = 10
     }
     track = {
       trigger   = "http"
@@ -48,7 +49,7 @@ locals {
       publishes = ["engagement-events"]
       secrets   = ["signing-key"]
       env       = {}
-      timeout   = 15, memory = "512Mi", cpu = "1", concurrency = 250, min = 0, max = 20
+      timeout   = 15, memory = "512Mi", cpu = "1", concurrency = 250, min = 0, max = 10
     }
     webhooks = {
       trigger   = "http"
@@ -57,7 +58,7 @@ locals {
       publishes = ["engagement-events"]
       secrets   = ["signing-key", "webhook-generic"]
       env       = {}
-      timeout   = 15, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 20
+      timeout   = 15, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 10
     }
     unsubscribe = {
       trigger   = "http"
@@ -66,7 +67,7 @@ locals {
       publishes = ["engagement-events"]
       secrets   = ["signing-key"]
       env       = {}
-      timeout   = 30, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 20
+      timeout   = 30, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 10
     }
     record = {
       trigger   = "engagement-events"
@@ -75,7 +76,7 @@ locals {
       publishes = []
       secrets   = []
       env       = {}
-      timeout   = 60, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 20
+      timeout   = 60, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 10
     }
     sync_sheet = {
       trigger   = "tick"
@@ -109,6 +110,7 @@ locals {
   env = { for step, given in local.steps : step => merge(
     {
       FUNCTION_USE_ASGI    = "1"
+      LOG_EXECUTION_ID     = "false" # the framework would write its own span over ours
       STACK                = "google"
       TENANT               = var.tenant
       PUBLIC_URL           = local.public_url

@@ -48,6 +48,14 @@ resource "google_pubsub_topic_iam_member" "publisher" {
   member   = google_service_account.step[each.value.step].member
 }
 
+# Pub/Sub signs each push as the caller. An agent that was asked for, instead of being made by use, is granted nothing by itself.
+resource "google_service_account_iam_member" "push" {
+  for_each           = local.pushed
+  service_account_id = google_service_account.caller[each.key].name
+  role               = "roles/iam.serviceAccountOpenIdTokenCreator"
+  member             = google_project_service_identity.pubsub.member
+}
+
 # Pub/Sub itself moves what a step keeps refusing.
 resource "google_pubsub_topic_iam_member" "dead" {
   for_each = local.pushed

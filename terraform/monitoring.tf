@@ -25,7 +25,7 @@ locals {
   # Each bucket is that much wider than the one before it, so the borders end far beyond what can happen.
   buckets = {
     "1"  = { count = 24, growth = 2 }   # 1 to 16 million
-    "ms" = { count = 64, growth = 1.4 } # 1 ms to four weeks, each within 40%: a message waits 31 days at most
+    "ms" = { count = 66, growth = 1.4 } # 1 ms to seven weeks, each within 40%: a message waits 31 days at most
   }
 
   # The series in PromQL. A metric of several resource types gives an error unless one is named:
@@ -163,7 +163,7 @@ locals {
     dead_letters = {
       title    = "Messages were given up", severity = "CRITICAL", moving = false, duration = "0s"
       query    = "max by (subscription_id) (${format(local.messages, "num_undelivered_messages", local.dead_names)}) > 0"
-      text     = "A step refused the same message five times. Nothing is lost: it waits 31 days. Find out why, repair it, then replay (docs/operations.md, dead letters)."
+      text     = "A step refused the same message a hundred times, over about 15 hours. Nothing is lost: it waits 31 days. Find out why, repair it, then replay (docs/operations.md, dead letters)."
       commands = [for step in keys(local.pushed) : "gcloud pubsub subscriptions pull ${step}-dead --limit=10 --project=${var.project}"]
     }
     waiting = {

@@ -8,6 +8,11 @@ output "tenant" {
   value       = var.tenant
 }
 
+output "firestore_database" {
+  description = "Id of the database."
+  value       = var.firestore_database
+}
+
 output "share_with" {
   description = "Accounts that the Sheet and the template folder are shared with: sync_sheet writes the Sheet, launch reads both."
   value       = { for step in ["launch", "sync_sheet"] : step => google_service_account.step[step].email }

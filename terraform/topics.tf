@@ -1,8 +1,7 @@
 # Topics, the push subscriptions of the private steps, and where their dead letters wait to be replayed (docs/operations.md).
 
 locals {
-  topics       = toset(concat(values(local.pushed), flatten([for given in values(local.steps) : given.publishes])))
-  ack_deadline = 60 # seconds; a worker stops at 80% of it (BUDGET_MS of send_batch)
+  topics = toset(concat(values(local.pushed), flatten([for given in values(local.steps) : given.publishes])))
 }
 
 resource "google_pubsub_topic" "events" {
@@ -23,8 +22,8 @@ resource "google_pubsub_subscription" "push" {
   for_each                   = local.pushed
   name                       = each.key
   topic                      = google_pubsub_topic.events[each.value].id
-  ack_deadline_seconds       = local.ack_deadline
-  message_retention_duration = "2678400s" # 31 days, the most there is: a pause or an outage loses nothing
+  ack_deadline_seconds       = local.steps[each.key].timeout # of a push, the time that its request may take
+  message_retention_duration = "2678400s"                    # 31 days, the most there is: a pause or an outage loses nothing
 
   expiration_policy {
     ttl = "" # never, however quiet it is
@@ -49,10 +48,10 @@ resource "google_pubsub_subscription" "push" {
 
   dead_letter_policy {
     dead_letter_topic     = google_pubsub_topic.dead[each.key].id
-    max_delivery_attempts = 5
+    max_delivery_attempts = 100 # over these back-offs about 15 hours: most outages end by themselves
   }
 
-  depends_on = [google_cloud_run_v2_service_iam_member.caller]
+  depends_on = [google_cloud_run_v2_service_iam_member.caller, google_service_account_iam_member.push]
 }
 
 # Nobody is pushed these: they wait for an operator.
@@ -60,7 +59,7 @@ resource "google_pubsub_subscription" "dead" {
   for_each                   = local.pushed
   name                       = "${each.key}-dead"
   topic                      = google_pubsub_topic.dead[each.key].id
-  ack_deadline_seconds       = local.ack_deadline
+  ack_deadline_seconds       = 60
   message_retention_duration = "2678400s" # 31 days, the most there is
 
   expiration_policy {

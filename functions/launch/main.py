@@ -37,21 +37,16 @@ def settings() -> Config:
 
 
 @once
-async def step() -> Launch:
+async def built(tenant: Tenant) -> Launch:
     given = settings()
-    store, paths = open_store(given), Paths(given.tenant)
-    tenant = await Tenant.load(store, paths)
-    return Launch(
-        store=store,
-        bus=open_bus(given),
-        clock=open_clock(given),
-        objects=open_objects(given),
-        sheet=Sheets(tenant.sheet, given.sheets_endpoint),
-        drive=GoogleDrive(given.drive_endpoint),
-        links=Links(given.public_url, await Tokens.load(open_secrets(given), open_clock(given))),
-        paths=paths,
-        tenant=tenant,
-    )
+    clock, paths = open_clock(given), Paths(given.tenant)
+    sheet, drive = Sheets(tenant.sheet, given.sheets_endpoint), GoogleDrive(given.drive_endpoint)
+    links = Links(given.public_url, await Tokens.load(open_secrets(given), clock))
+    return Launch(open_store(given), open_bus(given), clock, open_objects(given), sheet, drive, links, paths, tenant)
+
+
+async def step() -> Launch:
+    return await built(await Tenant.load(open_store(settings()), Paths(settings().tenant)))
 
 
 @functions_framework.aio.http

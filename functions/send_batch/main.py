@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, partial
+from urllib.parse import urlsplit
 
 import functions_framework.aio
 
@@ -46,8 +47,8 @@ async def step() -> SendBatch:
     given = settings()
     store, secrets, paths = open_store(given), open_secrets(given), Paths(given.tenant)
     links = Links(given.public_url, await Tokens.load(secrets, open_clock(given)))
-    password = partial(newest, secrets, "smtp-password")
-    sender = SmtpSender(given.smtp_host, given.smtp_port, given.smtp_username, password, given.smtp_security)
+    password, hello = partial(newest, secrets, "smtp-password"), urlsplit(given.public_url).hostname or "localhost"
+    sender = SmtpSender(given.smtp_host, given.smtp_port, given.smtp_username, password, given.smtp_security, hello)
     pace = Pace(lease=given.lease_ms, budget=given.budget_ms, retry=given.retry_ms, wait=given.wait_ms)
     mails, clock = Mails(open_objects(given), links), open_clock(given)
     return SendBatch(store, open_bus(given), clock, links, paths, sender, mails, pace)

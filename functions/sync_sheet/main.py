@@ -32,18 +32,20 @@ def settings() -> Config:
 
 
 @once
-async def step() -> SyncSheet:
+async def built(tenant: Tenant) -> SyncSheet:
     given = settings()
-    store, paths = open_store(given), Paths(given.tenant)
-    tenant = await Tenant.load(store, paths)
     return SyncSheet(
-        store=store,
+        store=open_store(given),
         sheet=Sheets(tenant.sheet, given.sheets_endpoint),
         clock=open_clock(given),
-        paths=paths,
+        paths=Paths(given.tenant),
         pepper=await only_pepper(open_secrets(given)),
         refresh=given.refresh_ms,
     )
+
+
+async def step() -> SyncSheet:
+    return await built(await Tenant.load(open_store(settings()), Paths(settings().tenant)))
 
 
 @functions_framework.aio.http

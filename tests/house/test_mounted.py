@@ -15,6 +15,7 @@ from local.server import mounted
 from shared.adapters.sqlite_store import SqliteStore
 from shared.errors import ConfigError
 from shared.model.paths import Paths
+from shared.ports import Merge
 
 from .asgi import App, call
 from .imports import STEPS
@@ -80,3 +81,19 @@ async def test_a_second_pepper_stops_who_makes_ids(tmp_path: Path, monkeypatch: 
     first = kept.versions("pepper")[1]
     (state / "secrets" / "pepper.json").write_text(json.dumps([{**first, "disabled": True}, first]))
     assert (await entry.step()).pepper.hex() == first["value"]
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("step", ["launch", "sync_sheet"])
+async def test_a_changed_tenant_counts_from_the_next_tick_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    state = tmp_path / "state"
+    for name, value in (await environment(state)).items():
+        monkeypatch.setenv(name, value)
+    entry = importlib.import_module(f"functions.{step}.main")
+    first = await entry.step()
+    assert await entry.step() is first
+    store = SqliteStore.open(state / "store.db")
+    await store.commit([Merge(Paths("local").tenant, {"sheet": "another"})])
+    store.close()
+    second = await entry.step()
+    assert second is not first and second is await entry.step()

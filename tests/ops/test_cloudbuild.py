@@ -172,8 +172,8 @@ def test_terraform_knows_every_variable_that_it_is_given_and_every_value_that_is
     given |= {line.partition("=")[0].removeprefix("TF_VAR_") for line in BUILD["options"]["env"] if line.startswith("TF_VAR_")}
     assert given == {"hold"} and given <= variables
     source = Path(release.__file__).read_text()
-    assert set(re.findall(r'given(?:\[|\.get\()"(\w+)"', source)) == {"project", "regions", "tenant", "smoke_address"}
-    assert {"project", "regions", "tenant", "smoke_address"} <= variables
+    asked = {"firestore_database", "project", "regions", "tenant", "smoke_address"}
+    assert set(re.findall(r'given(?:\[|\.get\()"(\w+)"', source)) == asked <= variables
     assert set(re.findall(r'known\["(\w+)"', source)) == {"public_url", "endpoints"} <= outputs
     assert 'backend "gcs"' in TERRAFORM and '-backend-config="bucket=$STATE_BUCKET"' in SCRIPTS["plan-first"]
     assert 'resource "google_cloudfunctions2_function" "step"' in TERRAFORM

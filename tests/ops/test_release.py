@@ -145,13 +145,28 @@ def test_only_functions_updated_in_place_are_held() -> None:
 
 
 def test_a_shell_reads_the_settings_as_they_are() -> None:
-    given = {"project": PROJECT, "regions": [HERE, THERE], "tenant": "it's", "smoke_address": None}
+    given = {
+        "project": PROJECT,
+        "regions": [HERE, THERE],
+        "tenant": "it's",
+        "smoke_address": None,
+        "firestore_database": "(default)",
+    }
     outputs: dict[str, dict[str, Any]] = {
         "public_url": {"value": "https://news.example"},
         "endpoints": {"value": {"record": "https://r.example"}},
     }
     plan = {"variables": {k: {"value": v} for k, v in given.items()}, "planned_values": {"outputs": outputs}}
-    names = ("STACK", "GOOGLE_CLOUD_PROJECT", "REGIONS", "TENANT", "SMOKE_ADDRESS", "PUBLIC_URL", "ENDPOINTS")
+    names = (
+        "STACK",
+        "GOOGLE_CLOUD_PROJECT",
+        "REGIONS",
+        "TENANT",
+        "FIRESTORE_DATABASE",
+        "SMOKE_ADDRESS",
+        "PUBLIC_URL",
+        "ENDPOINTS",
+    )
     script = "\n".join([*settings(plan), "printf '%s\\n' " + " ".join(f'"${name}"' for name in names)])
     told = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, text=True, check=True, env={})
     assert told.stdout.splitlines() == [
@@ -159,6 +174,7 @@ def test_a_shell_reads_the_settings_as_they_are() -> None:
         PROJECT,
         f'["{HERE}", "{THERE}"]',
         "it's",
+        "(default)",
         "",
         "https://news.example",
         '{"record": "https://r.example"}',

@@ -11,6 +11,7 @@ from tests.terraform.seen import GIVEN, Seen, Table, at, compare, differing, ser
 
 _API = {  # part of a resource type -> the API behind it; what the steps themselves call is below
     "google_artifact_registry_": "artifactregistry",
+    "google_billing_account_iam_": "cloudbilling",
     "google_billing_budget": "billingbudgets",
     "google_cloud_run_": "run",
     "google_cloud_scheduler_": "cloudscheduler",
@@ -217,6 +218,7 @@ def outputs(seen: Seen) -> Iterator[str]:
     wanted = {
         "public_url": seen.public_url,
         "tenant": seen.variables["tenant"],
+        "firestore_database": seen.database,
         "share_with": {step: seen.account(step) for step in ("launch", "sync_sheet")},
         "endpoints": {step: seen.endpoint(step) for step in (*seen.facts.ticked, *seen.facts.pushed)},
         "balancer_address": seen.one("google_compute_global_address").get("address"),

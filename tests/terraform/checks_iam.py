@@ -13,6 +13,7 @@ _WHERE = {  # argument of an IAM resource -> what it is about
     "topic": "topic",
     "subscription": "subscription",
     "secret_id": "secret",
+    "service_account_id": "account",
     "bucket": "bucket",
     "billing_account_id": "billing account",
     "repository": "repository",
@@ -125,6 +126,9 @@ def _wanted(seen: Seen) -> Iterator[tuple[Grant, str]]:
             yield Grant(ANYBODY, "roles/run.invoker", where), "readers have no account"
         else:
             yield Grant(f"serviceAccount:{seen.caller(step)}", "roles/run.invoker", where), "its only caller"
+    for step in seen.facts.pushed:
+        where = f"account projects/{seen.project}/serviceAccounts/{seen.caller(step)}"
+        yield Grant(_PUBSUB, "roles/iam.serviceAccountOpenIdTokenCreator", where), "Pub/Sub signs its pushes as it"
     for step, dead in seen.facts.dead.items():
         yield Grant(_PUBSUB, "roles/pubsub.publisher", f"topic {dead}"), "Pub/Sub moves what is given up there"
         yield Grant(_PUBSUB, "roles/pubsub.subscriber", f"subscription {step}"), "Pub/Sub takes what is given up from there"

@@ -27,7 +27,10 @@ BEFORE: Mapping[str, tuple[Sequence[str], str]] = {
         ),
         "it would fail to build, or answer its first callers with errors",
     ),
-    "google_pubsub_subscription.push": ((_INVOKER,), "its first pushes would be refused and count as attempts"),
+    "google_pubsub_subscription.push": (
+        (_INVOKER, "google_service_account_iam_member.push"),
+        "its first pushes would be refused and count as attempts",
+    ),
     "google_cloud_scheduler_job.tick": ((_INVOKER,), "its first ticks would be refused"),
     "google_secret_manager_secret_iam_member.reader": (("google_secret_manager_secret.this",), "there is nothing to read yet"),
     "google_firestore_field.indexed": (("google_firestore_field.none",), "the exemption would take the index away again"),

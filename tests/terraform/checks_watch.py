@@ -11,7 +11,7 @@ from tests.terraform.workspace import Instance
 
 # Metrics that say something is wrong, with the label that does. The others tell how much was done.
 ALARMING = {"mails_failed": "", "mails_unknown": "", "refused": "", "dead_tokens": 'kind="leave"'}
-_WEEK = 7 * 86_400_000  # ms: the longest that a message waits
+_MONTH = 31 * 86_400_000  # ms: the longest that a message waits
 _QUERY = "conditions.condition_prometheus_query_language"
 _HEALTH: Table = {
     "google_monitoring_uptime_check_config.health": {
@@ -61,7 +61,7 @@ def metrics(seen: Seen) -> Iterator[str]:
         yield from compare(f"labels of {name}", declared, {(label, "STRING") for label in labels})
         border = at(values, "bucket_options.exponential_buckets") or [{}]
         scale, growth, count = (border[0].get(part) or 0 for part in ("scale", "growth_factor", "num_finite_buckets"))
-        if scale != 1 or not 1 < growth <= 2 or growth**count < (_WEEK if metric.unit == "ms" else 1_000_000):
+        if scale != 1 or not 1 < growth <= 2 or growth**count < (_MONTH if metric.unit == "ms" else 1_000_000):
             yield f"The borders of {name} begin at {scale} and end at {growth}^{count}: too coarse, or too early."
 
 

@@ -80,6 +80,17 @@ def test_on_cloud_run_a_step_without_its_settings_does_not_start() -> None:
         assert all(f"{name} is not set" in ended.stderr for name in ("STACK", "TENANT", "PUBLIC_URL", *also)), ended.stderr
 
 
+def test_on_cloud_run_no_worker_is_killed_for_having_been_idle() -> None:
+    """The framework gives gunicorn this variable as the time after which a silent worker is killed."""
+    look = "import os, functions.track.main; print(os.environ.get('CLOUD_RUN_TIMEOUT_SECONDS'))"
+    for service, left in ({"K_SERVICE": "track"}, "None"), ({}, "15"):
+        environ = {**PUSH, "CLOUD_RUN_TIMEOUT_SECONDS": "15"} | service
+        if not service:
+            environ.pop("K_SERVICE", None)
+        done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, env=environ, capture_output=True, text=True)
+        assert done.stdout.strip() == left, done.stderr
+
+
 def test_on_cloud_run_a_step_with_its_settings_starts() -> None:
     smtp = {"SMTP_HOST": "h", "SMTP_PORT": "25", "SMTP_SECURITY": "none"}
     for step in STEPS:

@@ -120,3 +120,21 @@ def test_a_result_outlives_its_loop() -> None:
 
 async def _ask(get: Callable[[], Awaitable[list[int]]]) -> list[int]:
     return await get()
+
+
+async def test_other_arguments_build_anew_and_the_same_do_not() -> None:
+    builds: list[str] = []
+
+    @once
+    async def build(name: str) -> str:
+        builds.append(name)
+        return name * 2
+
+    assert [await build("a"), await build("a"), await build("b"), await build("b"), await build("a")] == [
+        "aa",
+        "aa",
+        "bb",
+        "bb",
+        "aa",
+    ]
+    assert builds == ["a", "b", "a"]
