@@ -5,7 +5,9 @@ RUN := $(VENV)/bin/python
 STEPS := subscribe unsubscribe track webhooks launch send_batch record sync_sheet
 STATE ?= .twin/$(if $(filter emulators,$(STACK)),emulators,run)
 OUTPUT = terraform -chdir=terraform output
-DEPLOYED = GOOGLE_CLOUD_PROJECT=$(PROJECT) TENANT=$$($(OUTPUT) -raw tenant) FIRESTORE_DATABASE="$$($(OUTPUT) -raw firestore_database)"
+# what Terraform knows of the deployed product; without it, one sentence
+DEPLOYED = $(OUTPUT) -raw tenant > /dev/null 2>&1 || { echo "terraform/ is not applied here: README, Going live, step 3."; exit 1; }; \
+  GOOGLE_CLOUD_PROJECT=$(PROJECT) TENANT=$$($(OUTPUT) -raw tenant) FIRESTORE_DATABASE="$$($(OUTPUT) -raw firestore_database)"
 export PYTHONDONTWRITEBYTECODE ?= 1
 
 .PHONY: help demo run test pr lint format stage bootstrap smoke bench faults lock clean

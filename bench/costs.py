@@ -215,7 +215,8 @@ class Month:
 
     def __post_init__(self) -> None:
         case, people = self.case, self.case.subscribers
-        ticks = TICKS * (launch_tick() + sync_tick(people, case.kept, math.ceil(LEAVES * case.mails * MONTHS)))
+        tenant = 2  # each of the two asks first whose mail it is
+        ticks = TICKS * (tenant + launch_tick() + sync_tick(people, case.kept, math.ceil(LEAVES * case.mails * MONTHS)))
         sign_ups = _times(_sum(SIGN_UP), SIGN_UPS * people / DAYS)
         self.every = Spent(reads=math.ceil(ticks) + PROBES) + sign_ups
         burst = mailed(people) + answered(people) + Spent(reads=math.ceil(ticks_of(people))) if people else Spent()

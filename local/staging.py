@@ -19,7 +19,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can tell
 def stage(step: str, folder: Path, root: Path = ROOT) -> None:
     """Copy a step and shared/ of the repository at `root` into `folder`, which is made anew."""
     shutil.rmtree(folder, ignore_errors=True)
-    ignored = shutil.ignore_patterns("__pycache__")
+    ignored = shutil.ignore_patterns("__pycache__", ".*")  # and what editors and file managers leave
     shutil.copytree(root / "functions" / step, folder, ignore=ignored)
     shutil.copytree(root / "shared", folder / "shared", ignore=ignored)
 

@@ -29,7 +29,8 @@ Address = Annotated[
 ]
 Run = Annotated[str, typer.Option(envvar="BUILD_ID", help="Makes the address unique. Empty: something random.")]
 Endpoints = Annotated[str, typer.Option(envvar="ENDPOINTS", help="terraform output -json endpoints. Empty: left out.")]
-Patience = Annotated[float, typer.Option(min=0, help="Seconds that the mail of a sign-up may take.")]
+Regions = Annotated[str, typer.Option(envvar="REGIONS", help="As JSON or with commas. Only the nearest one is asked.")]
+Patience = Annotated[float, typer.Option(min=0, envvar="SMOKE_PATIENCE", help="Seconds that the mail of a sign-up may take.")]
 Plan = Annotated[Path, typer.Argument(help="What terraform show -json has printed.")]
 File = Annotated[Path, typer.Option(help="Remembers the release.")]
 RunApi = Annotated[str, typer.Option(envvar="CLOUD_RUN_ENDPOINT", help="A double in Google's place.", hidden=True)]
@@ -63,15 +64,23 @@ def dead_letters(
 
 
 @app.command()
-def smoke(address: Address = "", run: Run = "", endpoints: Endpoints = "", patience: Patience = 180, mail: bool = True) -> None:
+def smoke(
+    address: Address = "",
+    run: Run = "",
+    endpoints: Endpoints = "",
+    regions: Regions = "",
+    patience: Patience = 180,
+    mail: bool = True,
+) -> None:
     """Check a deployed product from outside; exit status 1 when a check fails."""
 
     async def work() -> bool:
+        from ops.release import words
         from ops.smoke import opened
         from shared import config
 
-        given = config.load(config.Base)
-        async with opened(given, address if mail else "", run or secrets.token_hex(4), endpoints, patience, typer.echo) as checks:
+        given, whose, where = config.load(config.Base), address if mail else "", words(regions)
+        async with opened(given, whose, run or secrets.token_hex(4), endpoints, where, patience, typer.echo) as checks:
             return await checks.passed(mail=mail)
 
     if not _do(work()):
@@ -143,6 +152,7 @@ def shift(
     address: Address = "",
     run: Run = "",
     endpoints: Endpoints = "",
+    regions: Regions = "",
     patience: Patience = 180,
     file: File = RECORD,
     endpoint: RunApi = "",
@@ -151,12 +161,12 @@ def shift(
 
     async def work() -> None:
         from ops.cloud_run import CloudRun
-        from ops.release import Release
+        from ops.release import Release, words
         from ops.smoke import opened
         from shared import config
 
-        given = config.load(config.Base)
-        async with opened(given, address, run or secrets.token_hex(4), endpoints, patience, typer.echo) as checks:
+        given, where = config.load(config.Base), words(regions)
+        async with opened(given, address, run or secrets.token_hex(4), endpoints, where, patience, typer.echo) as checks:
             await Release(CloudRun(endpoint), file, typer.echo).shift(checks)
 
     _do(work())

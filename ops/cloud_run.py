@@ -28,6 +28,10 @@ class Failed(PipelineError):
     """Cloud Run did not do, or not in time, what it was asked; the message is the sentence to print."""
 
 
+class Overtaken(PipelineError):
+    """The service has got another revision meanwhile. Nothing was written."""
+
+
 @dataclass(frozen=True)
 class Target:
     """One line of a service's traffic. `revision`: its short name, "" is whichever is the latest ready one; `percent` of all."""
@@ -96,8 +100,9 @@ class Service:
 
     @property
     def split(self) -> bool:
-        """Whether a release has begun here and not ended."""
-        return len(self.shares) > 1 or sum(target.percent > 0 for target in self.targets) > 1 or CANDIDATE in self.tags
+        """Whether more than one revision has a share, as asked for or as it is. A tag alone is none: gcloud keeps it at 0%."""
+        asked = {target.revision or self.ready for target in self.targets if target.percent}
+        return len(self.shares) > 1 or len(asked) > 1
 
     @property
     def serving(self) -> str:
@@ -125,10 +130,15 @@ class CloudRun:
         """A service, by its full name."""
         return Service.read(await self._call("services", partial(_named, name)))
 
-    async def route(self, name: str, targets: Sequence[Target]) -> bool:
-        """Give a service this traffic and wait until it has it; False when it had it already, and nothing was written."""
+    async def route(self, name: str, targets: Sequence[Target], since: Service | None = None) -> bool:
+        """Give a service this traffic and wait until it has it; False when it had it already, and nothing was written.
+
+        `since`: raises Overtaken when its latest revisions, the ready one and the created one, are not those of then.
+        """
         for attempt in range(ATTEMPTS):
             found = await self.get(name)
+            if since and (found.ready, found.created) != (since.ready, since.created):
+                raise Overtaken(name)
             if found.has(targets):
                 return attempt > 0
             body = {"name": name, "etag": found.etag, "traffic": [target.body() for target in targets]}

@@ -13,7 +13,7 @@ and after it:
     python -m ops release rollback --file build/release.json  the same by hand, also after a crash; again is harmless
 
 The file of an interrupted release may be lost with its machine. `pin --force` then begins anew from the services themselves: of a
-split, the revision that is not tagged `candidate` counts as serving, and gets everything.
+split, the revision that is not tagged `candidate` counts as serving, and gets everything. A tag that is left at 0% is no split.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ops.cloud_run import CANDIDATE, LATEST, CloudRun, Service, Target
+from ops.cloud_run import CANDIDATE, LATEST, CloudRun, Overtaken, Service, Target
 from shared.errors import BadInput, NotFound
 
 PUBLIC = ("subscribe", "unsubscribe", "track", "webhooks")  # in every region; the others in the first one
@@ -80,13 +80,14 @@ def settings(plan: Mapping[str, Any]) -> list[str]:
     try:
         given = {name: one.get("value") for name, one in plan["variables"].items()}
         known = {name: one["value"] for name, one in plan["planned_values"]["outputs"].items() if "value" in one}
+        paused = given["paused"] in (True, "true")  # then nothing is sent, also to us
         found = {
             "STACK": "google",
             "GOOGLE_CLOUD_PROJECT": given["project"],
             "REGIONS": json.dumps(given["regions"]),
             "TENANT": given["tenant"],
             "FIRESTORE_DATABASE": given["firestore_database"],
-            "SMOKE_ADDRESS": given.get("smoke_address") or "",
+            "SMOKE_ADDRESS": "" if paused else given.get("smoke_address") or "",
             "PUBLIC_URL": known["public_url"],
             "ENDPOINTS": json.dumps(known["endpoints"]),
         }
@@ -176,8 +177,14 @@ class Release:
 
     async def pin(self, project: str, regions: Sequence[str], steps: Iterable[str], force: bool = False) -> None:
         """Pin each service of these steps to its serving revision. Raises Stopped (nothing was changed), PipelineError."""
+        steps, file = list(steps), shlex.quote(str(self.file))
+        named = (
+            f"--steps {shlex.quote(','.join(steps))} --regions {shlex.quote(','.join(regions))} --project {shlex.quote(project)}"
+        )
+        anew = f"python -m ops release pin --force {named} --file {file}"
         if not force and self.file.exists() and Record.load(self.file).state in ("pinned", "shifting"):
-            raise Stopped(f"{self.file} is of a release that has not ended: roll it back, or give --force to forget it.")
+            back = f"python -m ops release rollback --file {file}"
+            raise Stopped(f"{self.file} is of a release that has not ended. Roll it back: {back} Or forget it: {anew}")
         names = [
             f"projects/{project}/locations/{region}/services/{step.replace('_', '-')}"
             for step in steps
@@ -187,7 +194,7 @@ class Release:
         split = [str(Held(service.name, "")) for service in found if service.split]
         if split and not force:
             what = f"{', '.join(split)}: traffic is split, so another release has not ended."
-            raise Stopped(f"{what} Roll it back, or give --force to begin anew from what serves.")
+            raise Stopped(f"{what} This gives everything to what served before it: {anew}")
         record = Record("pinned", tuple(Held(service.name, service.serving) for service in found))
         record.save(self.file)
         await _together(self._back(held, "is pinned to", "was pinned to") for held in record.services)
@@ -216,27 +223,31 @@ class Release:
         replace(record, state="rolled back").save(self.file)
 
     async def shift(self, checks: Checks) -> None:
-        """The stages. Raises Stopped after everything went back to the recorded revisions, or could not."""
+        """The stages. Raises Stopped after everything went back to the recorded revisions, or could not; also when the release is
+        done, but a service stays on the revision that was checked, because it has got another one meanwhile."""
         record = Record.load(self.file)
         if record.state != "pinned":
             raise Stopped(f"{self.file} is of a release that is {record.state}: begin with release pin.")
         try:
             with _told_to_stop(self.say):
-                await self._stages(record, checks)
+                kept = await self._stages(record, checks)
         except asyncio.CancelledError:
             why = "It was told to stop."
         except Exception as error:  # whatever it is, readers come first
             why = str(error) or type(error).__name__
         else:
+            if kept:
+                raise Stopped(f"Another deployment happened meanwhile, which nobody has checked: {', '.join(kept)}.")
             return
         self.say(f"{why} Everything goes back.")
         await self.rollback()
         raise Stopped("Rolled back." if record.services else "There was nothing to roll back.")
 
-    async def _stages(self, record: Record, checks: Checks) -> None:
+    async def _stages(self, record: Record, checks: Checks) -> list[str]:
+        """Returns what was not handed over, and where it is."""
         replace(record, state="shifting").save(self.file)
         found = await _together(self._candidate(held) for held in record.services)
-        moving = {held: service.ready for held, service in zip(record.services, found, strict=True) if service}
+        moving = {held: service.ready for held, service in zip(record.services, found, strict=True) if _waits(service, held)}
         if moving:
             await self._stage(moving, 0)
             await self._tagged(moving, checks)
@@ -245,13 +256,25 @@ class Release:
             samples = 1 if percent == 100 else math.ceil(math.log(MISSED) / math.log(1 - percent / 100))
             if not await checks.passed(samples, mail=percent == 100):
                 raise Stopped(f"A smoke check failed at {percent}%.")
-        await _together(self.cloud.route(held.name, LATEST) for held in record.services)
+        handed = await _together(self._hand_over(held, then) for held, then in zip(record.services, found, strict=True))
+        kept = [sentence for sentence in handed if sentence]
         replace(record, state="done").save(self.file)
-        self.say("Done: every service follows its latest revision." if record.services else "Nothing was held back.")
+        if not kept:
+            self.say("Done: every service follows its latest revision." if record.services else "Nothing was held back.")
+        return kept
 
-    async def _candidate(self, held: Held) -> Service | None:
-        """The service when it has a ready revision that was not recorded and waits for traffic; None, said plainly, when there is
-        nothing to shift."""
+    async def _hand_over(self, held: Held, checked: Service) -> str:
+        """Let the service follow its latest revision; when that is not the checked one any more, it stays on that one, by name, and
+        the sentence says so."""
+        try:
+            await self.cloud.route(held.name, LATEST, since=checked)
+        except Overtaken:
+            await self.cloud.route(held.name, [Target(checked.ready, 100)])
+            return f"{held} stays on {checked.ready}, 100%"
+        return ""
+
+    async def _candidate(self, held: Held) -> Service:
+        """The service, once its new revision is ready; when there is nothing to shift, that is said plainly."""
         waited = 0.0
         while not (service := await self.cloud.get(held.name)).settled or service.ready == held.revision:
             if waited >= (min(QUIET, self.patience) if service.settled and service.created == held.revision else self.patience):
@@ -262,10 +285,8 @@ class Release:
             if service.created != held.revision:
                 raise Stopped(f"{held}: {service.created} did not become ready within {self.patience:.0f} s.")
             self.say(f"{held} got no new revision: nothing to shift.")
-            return None
-        if not service.shares.get(held.revision):
+        elif not service.shares.get(held.revision):
             self.say(f"{held}: {service.ready} has all traffic already, it was not held back. It is checked as it is.")
-            return None
         return service
 
     async def _stage(self, moving: Mapping[Held, str], percent: int) -> None:
@@ -286,6 +307,11 @@ class Release:
                     self.say(f"left out  health of the candidate: {held} is not reachable at its own URL.")
                 elif not await checks.tagged(url):
                     raise Stopped("The candidate is not healthy, and had no traffic yet.")
+
+
+def _waits(service: Service, held: Held) -> bool:
+    """Whether it has a ready revision that was not recorded and waits for traffic."""
+    return service.ready != held.revision and bool(service.shares.get(held.revision))
 
 
 async def _together(acts: Iterable[Awaitable[Any]]) -> list[Any]:

@@ -14,7 +14,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +39,8 @@ POLL = 2.0  # seconds between two looks at the ledger
 AT_ONCE = 8  # requests
 REFUSED = (401, 403, 404)  # Cloud Run's own check of the caller, or no way in from outside
 STRANGER = "https://stranger.example/"
+NOT_OURS = b"This link is not valid.\n"  # what a step of ours says of such a link, and no other server
+LEAVE = (b"<h1>Leave the list?</h1>", b'<form method="post">')  # what unsubscribe shows, whoever asks
 DAY = 86_400_000  # ms
 Sleep = Callable[[float], Awaitable[None]]
 Say = Callable[[str], None]
@@ -46,6 +48,9 @@ Say = Callable[[str], None]
 
 class Fault(Exception):
     """A check does not hold; the message is its sentence."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence.rstrip())
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Answer:
 class Smoke:
     """The checks. `public` has no trailing slash; `endpoints`: private step -> the URL where it is called.
 
-    `sign_up` is the check that mails somebody; `say` gets the lines.
+    `sign_up` is the check that mails somebody; `regions`: where the public steps are; `say` gets the lines.
     """
 
     def __init__(
@@ -70,11 +75,12 @@ class Smoke:
         endpoints: Mapping[str, str],
         sign_up: SignUp | None = None,
         *,
+        regions: Sequence[str] = (),
         say: Say,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._session, self._public, self._endpoints, self._sign_up = session, public, endpoints, sign_up
-        self._say, self._sleep = say, sleep
+        self._regions, self._say, self._sleep = regions, say, sleep
 
     async def passed(self, samples: int = 1, mail: bool = True) -> bool:
         """Run every check, each public one `samples` times over, because a share of the traffic goes to another revision; whether
@@ -82,6 +88,7 @@ class Smoke:
         checks: list[tuple[str, Awaitable[str]]] = [
             ("health", self._each(samples, self._healthy)),
             ("forged click", self._each(samples, self._click)),
+            ("unsubscribe page", self._each(samples, self._leave)),
             ("unsigned webhook", self._each(samples, self._webhook)),
             *((f"unsigned push to {step}", self._push(url)) for step, url in sorted(self._endpoints.items())),
         ]
@@ -91,7 +98,10 @@ class Smoke:
         if not self._endpoints:
             self._say("left out  unsigned pushes: no endpoints were given.")
         if mail and not self._sign_up:
-            self._say("left out  sign-up: no address was given.")
+            self._say("left out  sign-up: no address was given (none is while paused), so no mail was seen to go out.")
+        if len(self._regions) > 1:
+            self._say(f"left out  other regions: of {', '.join(self._regions)} only the one nearest to here was asked.")
+        self._say("left out  launch, record and sync_sheet: no check calls them to do their work; their alerts tell.")
         return all(held)
 
     async def tagged(self, url: str) -> bool:
@@ -136,7 +146,18 @@ class Smoke:
             raise Fault(f"redirected ({answer.status}) to {host}: track is an open redirect.")
         if answer.status != 404:
             raise Fault(f"answered {answer.status}, not 404.")
-        return "404"
+        if answer.body != NOT_OURS:
+            raise Fault(f"answered 404, but not as track does. {_start(answer.body)}")
+        return "404, in the words of track"
+
+    async def _leave(self) -> str:
+        """A GET writes nothing, and shows the page for any token."""
+        answer = await self._send("GET", f"{self._public}/unsubscribe/C-0001~{'A' * 22}~.{'A' * 22}")
+        if answer.status != 200:
+            raise Fault(f"answered {answer.status}, not 200. {_start(answer.body)}")
+        if not all(part in answer.body for part in LEAVE):
+            raise Fault(f"answered 200, but not with the page that asks. {_start(answer.body)}")
+        return "200, the page that asks"
 
     async def _webhook(self) -> str:
         answer = await self._send("POST", f"{self._public}/webhooks/generic", json=[])
@@ -149,7 +170,7 @@ class Smoke:
         answer = await self._send("POST", url, json=envelope)
         if answer.status not in REFUSED:
             raise Fault(f"answered {answer.status}: a stranger may call it.")
-        return f"refused with {answer.status}"
+        return f"refused with {answer.status}" + (": nothing is found from outside" if answer.status == 404 else "")
 
     async def _send(self, method: str, url: str, **options: Any) -> Answer:
         """One request, again only while nobody listens there; raises Fault."""
@@ -263,7 +284,9 @@ def endpoints(text: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def opened(given: config.Base, address: str, run: str, urls: str, patience: float, say: Say) -> AsyncIterator[Smoke]:
+async def opened(
+    given: config.Base, address: str, run: str, urls: str, regions: Sequence[str], patience: float, say: Say
+) -> AsyncIterator[Smoke]:
     """The checks of a deployed product. `address`: "" leaves the sign-up out. Raises BadInput, ConfigError, Unavailable."""
     sign_up = None
     if address:
@@ -278,4 +301,4 @@ async def opened(given: config.Base, address: str, run: str, urls: str, patience
         )
     timeout, connector = aiohttp.ClientTimeout(total=TIMEOUT), aiohttp.TCPConnector(limit=AT_ONCE)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-        yield Smoke(session, given.public_url, endpoints(urls), sign_up, say=say)
+        yield Smoke(session, given.public_url, endpoints(urls), sign_up, regions=regions, say=say)

@@ -80,8 +80,12 @@ class Workspace:
             raise BadInput(f"The {thing} {file} is in the bin: restore it, or name another with --{thing.lower()} and --update.")
 
     async def marked(self, mime: str) -> str:
-        """The id of what an earlier run made, "" when none did. Raises BadInput for more than one."""
-        query = f"properties has {{ key='{_KEY}' and value='{self._mark}' }} and mimeType = '{mime}' and trashed = false"
+        """The id of what an earlier run made, "" when none did. Raises BadInput for more than one.
+
+        Only what the caller owns: anybody may share a file with this mark.
+        """
+        ours = f"'me' in owners and properties has {{ key='{_KEY}' and value='{self._mark}' }}"
+        query = f"{ours} and mimeType = '{mime}' and trashed = false"
         found = (await self._files(lambda files: files.list(q=query, fields="files(id)")))["files"]
         if len(found) > 1:
             thing = THINGS[mime]

@@ -51,7 +51,7 @@ _MIME = {
 }
 _LEFT_BEHIND = (".swp", ".swo", ".tmp", ".bak", ".orig", ".part", ".crdownload")
 _CLAUSE = re.compile(
-    r"\s*(?:'(?P<parent>(?:[^'\\]|\\.)*)' in parents|trashed\s*=\s*(?P<trashed>true|false)"
+    r"\s*(?:'(?P<parent>(?:[^'\\]|\\.)*)' in parents|'(?P<owner>me)' in owners|trashed\s*=\s*(?P<trashed>true|false)"
     r"|properties\s+has\s*\{\s*key='(?P<key>[\w-]+)'\s+and\s+value='(?P<property>(?:[^'\\]|\\.)*)'\s*\}"
     r"|(?P<field>mimeType|name)\s*(?P<sign>!?=)\s*'(?P<value>(?:[^'\\]|\\.)*)')\s*(?:and(?=\s)|$)"
 )
@@ -275,10 +275,15 @@ class DriveFolder:
             "mimeType": SHEET_MIME,
             "parents": [self.root] if self.account else [],
             "trashed": False,
+            "ownedByMe": self._mine(book),
             "properties": self._properties(book),
             "version": str(self._version(book, self._sheets.revision())),
             "modifiedTime": "2026-01-01T00:00:00.000Z",  # nobody asks when
         }
+
+    def _mine(self, file: str) -> bool:
+        """Whether the caller owns a file: nobody else does (`share` it as "owner" to make it a stranger's)."""
+        return "owner" not in [role for address, role in self.shared(file).items() if address != self.account]
 
     def _properties(self, file: str) -> dict[str, str]:
         with self._lock:
@@ -301,6 +306,7 @@ class DriveFolder:
             "mimeType": mime,
             "parents": [self._id(path.parent)],
             "trashed": False,
+            "ownedByMe": self._mine(self._id(path)),
             "properties": self._properties(self._id(path)),
             "version": version,
             "modifiedTime": datetime.fromtimestamp(status.st_mtime, UTC)
@@ -365,7 +371,7 @@ def _query(text: str) -> list[tuple[str, str, str]]:
         found = _CLAUSE.match(text, place)
         if not found:
             raise Refused(400, "Invalid Value", "invalid", "q")
-        kind = next(name for name in ("parent", "trashed", "property", "field") if found[name] is not None)
+        kind = next(name for name in ("parent", "owner", "trashed", "property", "field") if found[name] is not None)
         value = re.sub(r"\\(.)", r"\1", found["value" if kind == "field" else kind])
         if kind == "property":
             clauses.append(("properties", found["key"], value))
@@ -378,6 +384,8 @@ def _query(text: str) -> list[tuple[str, str, str]]:
 def _matches(file: dict[str, Any], field: str, sign: str, value: str) -> bool:
     if field == "parent":
         return value in file["parents"]
+    if field == "owner":
+        return bool(file["ownedByMe"])
     if field == "trashed":
         return value == "false"
     if field == "properties":

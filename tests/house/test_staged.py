@@ -140,6 +140,7 @@ def test_equal_files_make_equal_archives_and_another_byte_another(tmp_path: Path
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
         stage("track", folder)
+    assert not list(one.rglob(".*"))
     os.utime(two / "main.py", (0, 0))
     (two / "main.py").chmod(0o600)
     for folder in (one, two):

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from ops.smoke import LEAVE, NOT_OURS
+
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
-RIGHT = {"health": 200, "click": 404, "webhook": 401, "push": 403, "candidate": 200}
+RIGHT = {"health": 200, "click": 404, "leave": 200, "webhook": 401, "push": 403, "candidate": 200}
+BODY = {"click": NOT_OURS, "leave": b"".join(LEAVE)}
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Product:
             self.asked[what] += 1
             if what in self.broken:
                 return await self.broken[what](request)
-            return web.Response(status=RIGHT[what])
+            return web.Response(status=RIGHT[what], body=BODY.get(what))
 
         return respond
 
@@ -48,6 +51,7 @@ class Product:
             [
                 web.get("/subscribe/health", self._route("health")),
                 web.get("/track/k/{mail}/{target}", self._route("click")),
+                web.get("/unsubscribe/{token}", self._route("leave")),
                 web.post("/webhooks/generic", self._route("webhook")),
                 web.post("/private/{step}", self._route("push")),
                 web.get("/candidate---subscribe/health", self._route("candidate")),

@@ -7,11 +7,13 @@ import asyncio
 import json
 import os
 import pty
+import sqlite3
 import stat
 import subprocess
 import sys
 import webbrowser
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import google.auth
@@ -195,6 +197,18 @@ def test_two_tenants_of_one_operator_have_a_workbook_each(operator: Account) -> 
     assert operator.own("--tenant", "second", "--name", "Second").exit_code == 0
     assert operator.tenant() == clean
     assert len(operator.emulated.google.sheets.spreadsheets()) == 3
+
+
+@pytest.mark.parametrize("whose", ["mine", "a stranger's"])
+def test_a_file_that_a_stranger_shared_under_our_mark_is_not_taken(operator: Account, whose: str) -> None:
+    assert operator.own().exit_code == 0
+    first, drive = operator.tenant(), operator.emulated.google.drive
+    with closing(sqlite3.connect(operator.state / "store.db", isolation_level=None)) as db:
+        db.execute("delete from documents")  # as before a first run
+    if whose == "a stranger's":
+        drive.share(first["sheet"], "owner", "stranger@example.com")
+    assert operator.own().exit_code == 0
+    assert (operator.tenant()["sheet"] == first["sheet"]) == (whose == "mine")
 
 
 def test_an_account_that_google_does_not_share_with_is_left_for_later(operator: Account) -> None:

@@ -32,7 +32,7 @@ def commands(script: str) -> list[list[str]]:
     """The words of each line of a script that runs something; `$(cat x)` is one word."""
     plain = re.sub(r"\$\(cat (\S+)\)", r"@\1", script)
     found = [shlex.split(line, comments=True) for line in plain.splitlines()]
-    return [words for words in found if words and words[0] != "set"]
+    return [words[words[0] == "exec" :] for words in found if words and words[0] != "set"]
 
 
 def written(id: str, words: list[str]) -> set[str]:
@@ -93,7 +93,7 @@ def test_whatever_fails_in_a_step_fails_the_build(id: str, tmp_path: Path) -> No
     for program in ("bin/make", "bin/terraform", ".venv/bin/python"):
         (tmp_path / program).write_text('#!/bin/sh\necho "$0" >> calls\n[ "$(wc -l < calls)" -ne "$FAILING" ]\n')
         (tmp_path / program).chmod(0o755)
-    environ = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "STATE_BUCKET": "b", "VARIABLES": "{}", "BUILD_ID": "1"}
+    environ = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "_STATE_BUCKET": "b", "_VARIABLES": "{}", "BUILD_ID": "1"}
     for failing in range(len(calls) + 1):
         (tmp_path / "calls").write_text("")
         done = subprocess.run(
@@ -101,6 +101,12 @@ def test_whatever_fails_in_a_step_fails_the_build(id: str, tmp_path: Path) -> No
         )
         assert (done.returncode != 0) == bool(failing), f"call {failing} failed, and {id} ended with {done.returncode}"
         assert len((tmp_path / "calls").read_text().splitlines()) == (failing or len(calls))
+
+
+@pytest.mark.parametrize("id", ["pin", "apply", "shift"])
+def test_a_stop_signal_reaches_what_changes_something(id: str) -> None:
+    """A shell that is process 1 keeps it to itself."""
+    assert SCRIPTS[id].splitlines()[-1].startswith("exec ")
 
 
 def test_every_file_a_step_reads_was_written_before() -> None:
@@ -126,11 +132,13 @@ def test_what_is_substituted_is_declared_and_the_other_way_round() -> None:
         outside = outside.replace("\n".join(f"      {line}" if line else "" for line in script.splitlines()), "")
     assert "set -eu" not in outside
     used = set(re.findall(r"\$\{?([A-Z_]+)\}?", re.sub(r"^\s*#.*", "", outside, flags=re.MULTILINE)))
-    assert used - BUILT_IN == set(BUILD["substitutions"])
+    assert used <= BUILT_IN
     assert all(name.startswith("_") for name in BUILD["substitutions"])
     # Nothing is substituted in a script: it reads the environment, which a shell cannot take for code.
-    env = {line.partition("=")[0] for line in BUILD["options"]["env"]}
-    assert set(re.findall(r"\$\{?([A-Z_]+)\}?", scripts)) <= env
+    assert BUILD["options"]["automapSubstitutions"] is True and not any("$" in line for line in BUILD["options"]["env"])
+    read = set(re.findall(r"\$\{?([A-Z_]+)\}?", scripts))
+    assert read - BUILT_IN == set(BUILD["substitutions"])
+    assert BUILD["options"]["substitutionOption"] == "ALLOW_LOOSE", "what only a script reads counts as unused"
     trigger = re.search(r'resource "google_cloudbuild_trigger".*?substitutions = \{(.*?)\n  \}', TERRAFORM, re.DOTALL)
     assert trigger and set(re.findall(r"^\s+(_\w+)\s+=", trigger[1], re.MULTILINE)) <= set(BUILD["substitutions"])
 
@@ -151,10 +159,18 @@ def test_every_command_of_ours_is_understood() -> None:
         understood(["release", "shift", "--speed", "1"])
 
 
-def understood(words: list[str]) -> None:
-    """Parse as the real command line does; raises a UsageError of Typer's own click."""
+@pytest.mark.parametrize("words", [["smoke"], ["release", "shift"]])
+def test_how_long_a_mail_may_take_and_where_it_is_may_be_in_the_environment(words: list[str]) -> None:
+    assert understood(words, SMOKE_PATIENCE="7")["patience"] == 7
+    assert understood([*words, "--patience", "8"], SMOKE_PATIENCE="7")["patience"] == 8
+    assert understood(words, SMOKE_PATIENCE="")["patience"] == 180
+    assert understood(words)["regions"] == "r"
+
+
+def understood(words: list[str], **more: str) -> dict[str, Any]:
+    """Parse as the real command line does, and what it found; raises a UsageError of Typer's own click."""
     command: Any = typer.main.get_command(app)
-    environ = {"GOOGLE_CLOUD_PROJECT": "p", "REGIONS": "r"}
+    environ = {"GOOGLE_CLOUD_PROJECT": "p", "REGIONS": "r", **more}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():
             patch.setenv(name, value)
@@ -163,6 +179,7 @@ def understood(words: list[str]) -> None:
             name, command, words = command.resolve_command(context, words)
             context = command.context_class(command, parent=context)
         command.parse_args(context, words)
+    return dict(context.params)
 
 
 def test_terraform_knows_every_variable_that_it_is_given_and_every_value_that_is_asked_of_it() -> None:
@@ -172,10 +189,10 @@ def test_terraform_knows_every_variable_that_it_is_given_and_every_value_that_is
     given |= {line.partition("=")[0].removeprefix("TF_VAR_") for line in BUILD["options"]["env"] if line.startswith("TF_VAR_")}
     assert given == {"hold"} and given <= variables
     source = Path(release.__file__).read_text()
-    asked = {"firestore_database", "project", "regions", "tenant", "smoke_address"}
+    asked = {"firestore_database", "paused", "project", "regions", "tenant", "smoke_address"}
     assert set(re.findall(r'given(?:\[|\.get\()"(\w+)"', source)) == asked <= variables
     assert set(re.findall(r'known\["(\w+)"', source)) == {"public_url", "endpoints"} <= outputs
-    assert 'backend "gcs"' in TERRAFORM and '-backend-config="bucket=$STATE_BUCKET"' in SCRIPTS["plan-first"]
+    assert 'backend "gcs"' in TERRAFORM and '-backend-config="bucket=$_STATE_BUCKET"' in SCRIPTS["plan-first"]
     assert 'resource "google_cloudfunctions2_function" "step"' in TERRAFORM
 
 

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from local.google.cloud_run import LATEST, REVISION, CloudRunDouble, Service, cloud_run
 from ops.cloud_run import CloudRun, Failed, Target
+from ops.rehearse import scripts
 from ops.release import Record, Release, Stopped, changed, settings, words
 from ops.smoke import SignUp, Smoke
 from shared.errors import BadInput, Unavailable
@@ -151,6 +152,7 @@ def test_a_shell_reads_the_settings_as_they_are() -> None:
         "tenant": "it's",
         "smoke_address": None,
         "firestore_database": "(default)",
+        "paused": False,
     }
     outputs: dict[str, dict[str, Any]] = {
         "public_url": {"value": "https://news.example"},
@@ -181,6 +183,19 @@ def test_a_shell_reads_the_settings_as_they_are() -> None:
     ]
     del outputs["endpoints"]["value"]
     with pytest.raises(BadInput, match="endpoints"):
+        settings(plan)
+
+
+@pytest.mark.parametrize(("paused", "address"), [(False, "a@example.com"), (True, ""), ("true", ""), ("false", "a@example.com")])
+def test_nobody_is_mailed_by_a_check_while_the_product_is_paused(paused: object, address: str) -> None:
+    given = {"project": "p", "regions": [HERE], "tenant": "t", "firestore_database": "d", "smoke_address": "a@example.com"}
+    plan = {
+        "variables": {name: {"value": value} for name, value in {**given, "paused": paused}.items()},
+        "planned_values": {"outputs": {"public_url": {"value": "https://n.example"}, "endpoints": {"value": {}}}},
+    }
+    assert f"export SMOKE_ADDRESS={address or chr(39) * 2}" in settings(plan)
+    del plan["variables"]["paused"]
+    with pytest.raises(BadInput, match="paused"):
         settings(plan)
 
 
@@ -221,18 +236,48 @@ async def test_without_a_pin_a_held_revision_would_take_everything(world: World)
 
 async def test_pin_refuses_while_another_release_has_not_ended(world: World) -> None:
     await world.pin()
-    with pytest.raises(Stopped, match="has not ended"):
+    anew = "python -m ops release pin --force --steps subscribe,send_batch --regions europe-west1 --project lumen-mail"
+    with pytest.raises(Stopped, match="has not ended") as told:
         await world.pin()
+    assert str(told.value).endswith(f"{anew} --file {world.file}")
+    assert f" python -m ops release rollback --file {world.file} " in str(told.value)
     world.file.unlink()
     world.deploy()
     old, new = Target("subscribe-00001-abc", 10), Target("subscribe-00002-abc", 90, "candidate")
     await world.cloud.route(world.of("subscribe").name, [old, new])
     world.double.patches.clear()
-    with pytest.raises(Stopped, match=r"subscribe \(europe-west1\): traffic is split"):
+    with pytest.raises(Stopped, match=r"subscribe \(europe-west1\): traffic is split") as told:
         await world.pin()
+    assert str(told.value).endswith(f"{anew} --file {world.file}")
     assert not world.double.patches and not world.file.exists()
     await world.pin(force=True)
     assert world.back(), "the candidate counted as serving"
+
+
+async def test_a_tag_that_is_left_at_no_share_is_no_release_and_goes(world: World) -> None:
+    world.deploy()
+    left = [Target("subscribe-00001-abc", 100), Target("subscribe-00002-abc", 0, "candidate")]
+    await world.cloud.route(world.of("subscribe").name, left)
+    assert world.of("subscribe").tags
+    await world.pin("subscribe", "track")
+    assert not world.of("subscribe").tags and world.shares("subscribe") == {"00001": 100}
+    world.deploy("subscribe")
+    world.double.patches.clear()
+    world.file.unlink()
+    await world.cloud.route(world.of("subscribe").name, [Target("subscribe-00001-abc", 100), Target("", 0, "candidate")])
+    await world.pin("subscribe")
+    assert world.shares("subscribe") == {"00001": 100} and not world.of("subscribe").tags
+
+
+async def test_a_split_that_is_asked_for_and_not_there_yet_is_one(world: World) -> None:
+    world.deploy("track")
+    service = world.of("track")
+    service.traffic = [
+        {"type": REVISION, "revision": f"track-0000{number}-abc", "percent": share} for number, share in ((1, 90), (2, 10))
+    ]
+    assert (await world.cloud.get(service.name)).split
+    service.traffic = [{"type": LATEST, "percent": 50}, {"type": REVISION, "revision": "track-00002-abc", "percent": 50}]
+    assert not (await world.cloud.get(service.name)).split, "both are the same revision"
 
 
 async def test_the_file_is_there_before_the_first_service_is_touched(world: World) -> None:
@@ -366,6 +411,41 @@ async def test_a_release_is_shifted_once(world: World) -> None:
         await world.release.shift(world.checks)
 
 
+@pytest.mark.parametrize("ready", [True, False])
+async def test_a_deployment_meanwhile_gets_no_traffic_and_what_was_checked_stays(world: World, ready: bool) -> None:
+    async def check(send: object) -> str:  # the last check, at 100%
+        for step in ("subscribe", "track"):
+            world.double.deploy(world.of(step), hold=True, ready=ready)
+        return "sent"
+
+    await world.pin("subscribe", "send_batch", "track")
+    world.deploy()
+    world.mail.check = check  # type: ignore[method-assign]
+    with pytest.raises(Stopped) as told:
+        await world.release.shift(world.checks)
+    stays = "subscribe (europe-west1) stays on subscribe-00002-abc, 100%, track (europe-west1) stays on track-00001-abc, 100%."
+    assert str(told.value) == f"Another deployment happened meanwhile, which nobody has checked: {stays}"
+    assert world.of("subscribe").traffic == [{"type": REVISION, "revision": "subscribe-00002-abc", "percent": 100}]
+    assert world.of("track").traffic == [{"type": REVISION, "revision": "track-00001-abc", "percent": 100}]
+    assert world.of("send_batch").traffic == [{"type": LATEST, "percent": 100}]
+    assert not any("goes back" in line or line.startswith("Done") for line in world.said)
+    assert Record.load(world.file).state == "done"
+    await world.pin()  # the next release may begin, and finds it
+
+
+async def test_a_deployment_between_the_last_look_and_the_change_is_seen(world: World) -> None:
+    def meddle(service: Service) -> None:
+        if service.short == "subscribe" and world.double.patches["subscribe"] == 5 and len(service.revisions) == 2:
+            world.deploy("subscribe")  # pin, 0, 10, 50, 100, and now the last one is on its way
+
+    await world.pin()
+    world.deploy()
+    world.double.meddle = meddle
+    with pytest.raises(Stopped, match="Another deployment"):
+        await world.release.shift(world.checks)
+    assert world.shares("subscribe") == {"00002": 100} and len(world.of("subscribe").revisions) == 3
+
+
 # --- what gets in the way ---
 
 
@@ -443,20 +523,40 @@ async def test_an_operation_is_waited_for_and_not_for_ever(world: World) -> None
 # --- as a process ---
 
 
-def ops(world: World, *words: str) -> subprocess.Popen[str]:
+def started(world: World, command: list[str]) -> subprocess.Popen[str]:
     given = {
         "STACK": "google",
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "TENANT": "main",
         "PUBLIC_URL": world.product.url,
-        "REGIONS": HERE,
+        "REGIONS": f"{HERE},{THERE}",
         "ENDPOINTS": json.dumps(world.product.endpoints),
         "CLOUD_RUN_ENDPOINT": f"http://{world.double.address}",
     }
-    command = [sys.executable, "-m", "ops", "release", *words, "--file", str(world.file)]
     return subprocess.Popen(
         command, cwd=REPO, env={**os.environ, **given}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+
+
+def ops(world: World, *words: str) -> subprocess.Popen[str]:
+    return started(world, [sys.executable, "-m", "ops", "release", *words, "--file", str(world.file)])
+
+
+def built_shift(world: World) -> subprocess.Popen[str]:
+    """The script of the step `shift`, with this release's file."""
+    script = scripts((REPO / "cloudbuild.yaml").read_text())["shift"]
+    (world.file.parent / "settings.sh").touch()
+    for theirs, ours in (
+        (".venv/bin/python", sys.executable),
+        ("build/settings.sh", str(world.file.with_name("settings.sh"))),
+        ("build/release.json", str(world.file)),
+        ("$BUILD_ID", "1"),
+    ):
+        assert theirs in script
+        script = script.replace(theirs, ours)
+    file = world.file.with_name("shift.sh")
+    file.write_text(script)
+    return started(world, ["sh", str(file)])
 
 
 async def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -474,8 +574,11 @@ async def test_killed_between_pin_and_shift_a_rollback_restores(world: World) ->
     assert "send-batch (europe-west1) is back on send-batch-00001-abc" in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-async def test_ended_in_the_middle_of_a_shift(world: World, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "built"), [(signal.SIGKILL, False), (signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGTERM, True)]
+)
+async def test_ended_in_the_middle_of_a_shift(world: World, number: signal.Signals, built: bool) -> None:
+    """`built`: by the script of Cloud Build, whose shell is what gets the signal."""
     await world.pin()
     world.deploy()
     reached = asyncio.Event()
@@ -487,7 +590,7 @@ async def test_ended_in_the_middle_of_a_shift(world: World, number: signal.Signa
         return web.Response()
 
     world.product.broken["health"] = hang
-    process = ops(world, "shift")
+    process = built_shift(world) if built else ops(world, "shift")
     async with asyncio.timeout(60):
         await reached.wait()
     process.send_signal(number)
@@ -510,7 +613,7 @@ async def test_the_command_line_ends_with_one_when_a_check_fails_and_zero_when_n
     del world.product.broken["webhook"]
     assert (await ended(ops(world, "pin", "--steps", "subscribe,send_batch")))[0] == 0
     code, output = await ended(ops(world, "shift"))
-    assert code == 0 and "left out  sign-up: no address was given." in output, output
+    assert code == 0 and "left out  sign-up: no address was given" in output and "left out  other regions" in output, output
     assert world.shares("subscribe") == world.shares("send_batch") == {"00002": 100}
     code, output = await ended(ops(world, "shift"))
     assert code == 1 and "Traceback" not in output

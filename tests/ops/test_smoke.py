@@ -9,18 +9,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from starlette.requests import Request as StarletteRequest
 
 from ops import smoke
 from ops.smoke import Answer, Fault, SignUp, Smoke, endpoints, plus
+from shared.asgi import answered
 from shared.errors import BadInput
-from shared.http import Request
+from shared.http import Request, Response
 from shared.model.event import TOPIC as EVENTS
 from shared.ports import Delete, Outcome
 from tests.steps.world import BASE, PEPPER, World
@@ -62,11 +64,51 @@ async def test_a_product_that_is_right_passes(seen: Seen) -> None:
     assert [line.split(":")[0] for line in seen.said] == [
         "ok        health",
         "ok        forged click",
+        "ok        unsubscribe page",
         "ok        unsigned webhook",
         "ok        unsigned push to record",
         "ok        unsigned push to send_batch",
         "left out  sign-up",
+        "left out  launch, record and sync_sheet",
     ]
+
+
+@pytest.mark.network
+async def test_several_regions_are_not_all_asked_which_is_said(seen: Seen) -> None:
+    async with aiohttp.ClientSession() as session:
+        served = seen.product
+        for regions in (["a1"], ["a1", "b2"]):
+            seen.said.clear()
+            await Smoke(session, served.url, served.endpoints, regions=regions, say=seen.said.append).passed()
+            told = [line for line in seen.said if "regions" in line]
+            sentence = "left out  other regions: of a1, b2 only the one nearest to here was asked."
+            assert told == ([sentence] if len(regions) > 1 else [])
+
+
+async def answer_of(path: str, work: Awaitable[Response]) -> tuple[int, bytes]:
+    """As a step answers on the wire."""
+    found = await answered("x", StarletteRequest({"type": "http", "method": "GET", "path": path, "headers": []}), work)
+    return found.status_code, bytes(found.body)
+
+
+async def test_the_real_steps_say_what_the_checks_look_for(tmp_path: Path) -> None:
+    world = World.on(tmp_path)
+    asked: list[str] = []
+
+    async def send(method: str, url: str, **options: Any) -> Answer:
+        _, step, path = url.removeprefix(BASE).split("/", 2)
+        asked.append(step)
+        handle = {"track": world.track().handle, "unsubscribe": world.unsubscribe().handle}[step]
+        status, body = await answer_of(path, handle(Request(method, path, {}, {}, b"")))
+        return Answer(status, body, "")
+
+    async with aiohttp.ClientSession() as session:
+        checks = Smoke(session, BASE, {}, say=print)
+        checks._send = send  # type: ignore[method-assign]
+        assert await checks._click() == "404, in the words of track"
+        assert await checks._leave() == "200, the page that asks"
+    assert asked == ["track", "unsubscribe"] and not world.bus.take(EVENTS)
+    world.store.close()
 
 
 @pytest.mark.network
@@ -78,6 +120,9 @@ async def test_a_product_that_is_right_passes(seen: Seen) -> None:
         ("click", 302, "https://stranger.example/", "redirected (302) to stranger.example: track is an open redirect."),
         ("click", 302, "//stranger.example/", "redirected (302) to stranger.example: track is an open redirect."),
         ("click", 200, "", "forged click: answered 200, not 404."),
+        ("click", 404, "", "forged click: answered 404, but not as track does."),
+        ("leave", 404, "", "unsubscribe page: answered 404, not 200."),
+        ("leave", 200, "", "unsubscribe page: answered 200, but not with the page that asks."),
         ("webhook", 204, "", "unsigned webhook: answered 204, not 401."),
         ("push", 204, "", "unsigned push to record: answered 204: a stranger may call it."),
         ("push", 400, "", "unsigned push to record: answered 400: a stranger may call it."),
@@ -89,7 +134,7 @@ async def test_what_is_broken_fails_its_check_and_no_other(
 ) -> None:
     seen.product.answers(what, status, **({"location": location} if location else {}))
     assert not await seen.checks.passed()
-    assert sentence in seen.failed[0] and len(seen.failed) == (2 if what == "push" else 1)
+    assert seen.failed[0].endswith(sentence) and len(seen.failed) == (2 if what == "push" else 1)
 
 
 @pytest.mark.network
@@ -97,6 +142,8 @@ async def test_what_is_broken_fails_its_check_and_no_other(
 async def test_a_push_that_is_refused_otherwise_is_refused(seen: Seen, status: int) -> None:
     seen.product.answers("push", status)
     assert await seen.checks.passed()
+    why = {401: "refused with 401", 404: "refused with 404: nothing is found from outside"}[status]
+    assert f"ok        unsigned push to record: {why}" in seen.said
 
 
 @pytest.mark.network
@@ -110,7 +157,7 @@ async def test_one_bad_answer_among_many_is_found(seen: Seen) -> None:
 
     seen.product.broken["health"] = seldom
     assert not await seen.checks.passed(samples=44)
-    assert count == 44 and seen.product.asked["click"] == 44 and seen.product.asked["push"] == 2
+    assert count == 44 and seen.product.asked["click"] == seen.product.asked["leave"] == 44 and seen.product.asked["push"] == 2
 
 
 @pytest.mark.network
@@ -297,7 +344,7 @@ def test_the_whole_product_passes_and_its_mail_is_in_the_mailbox(twin: tuple[Pat
     started = time.monotonic()
     told = ops(settings, "--address", "ops@example.com", "--run", "r1")
     assert told.returncode == 0, told.stdout + told.stderr
-    assert told.stdout.count("ok        ") == 8 and "ok        sign-up: the mail server had the confirmation after" in told.stdout
+    assert told.stdout.count("ok        ") == 9 and "ok        sign-up: the mail server had the confirmation after" in told.stdout
     assert time.monotonic() - started < 60
     assert b"ops+smoke-r1@example.com" in (state / "mailbox.db").read_bytes() + (state / "mailbox.db-wal").read_bytes()
     again = ops(settings, "--address", "ops@example.com", "--run", "r1")
@@ -306,7 +353,7 @@ def test_the_whole_product_passes_and_its_mail_is_in_the_mailbox(twin: tuple[Pat
     stranger = {**settings, "ENDPOINTS": json.dumps({"subscribe": settings["PUBLIC_URL"] + "/subscribe"})}
     told = ops(stranger)
     assert told.returncode == 1 and "FAILED    unsigned push to subscribe: answered 4" in told.stdout
-    assert "left out  sign-up: no address was given." in told.stdout
+    assert "left out  sign-up: no address was given" in told.stdout
 
     told = ops({**settings, "TENANT": ""}, "--address", "ops@example.com")
     assert (told.returncode, told.stderr) == (1, "TENANT is not set\n")
