@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from tests.terraform.checks import GROUPS, faults
 from tests.terraform.checks_text import FORM, text_faults
-from tests.terraform.facts import Facts, facts
+from tests.terraform.facts import ROOT, Facts, facts
 from tests.terraform.provider import EMPTY_PROJECT
 from tests.terraform.seen import Seen, at
 from tests.terraform.variants import REFUSED, VARIANTS, alone, bad, planned
@@ -45,6 +47,13 @@ def test_the_deployment_is_what_the_code_needs(plans: Mapping[str, Plan], code: 
 def test_the_text_protects_orders_and_explains(code: Facts) -> None:
     found = text_faults(sources(), code)
     assert not found, "\n".join(found)
+
+
+def test_it_is_valid_and_formatted(workspaces: Workspaces) -> None:
+    workspaces().validate()
+    command = ["terraform", f"-chdir={ROOT / 'terraform'}", "fmt", "-check", "-recursive"]
+    unformatted = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CLI_CONFIG_FILE": os.devnull})
+    assert (unformatted.returncode, unformatted.stdout) == (0, "")
 
 
 def _values(plan: Plan) -> dict[str, Any]:
