@@ -15,9 +15,9 @@ from typing import Any, cast
 from functions.launch.handler import Launch
 from functions.send_batch.handler import Pace, SendBatch
 from functions.send_batch.mails import Mails
+from local import starting
 from local.emulators import Emulators
 from local.seed import secrets
-from ops import starter
 from shared.adapters.embedded import FileClock, FileSecrets, FolderObjects
 from shared.adapters.firestore import Firestore
 from shared.adapters.sqlite_store import SqliteStore
@@ -66,7 +66,7 @@ class _Folder:
     """A Drive folder: the twin's own confirmation and welcome, and the letter."""
 
     def __init__(self) -> None:
-        self._files = {name: (starter.TEMPLATES / name).read_bytes() for name in ("confirm.md", "welcome.md")}
+        self._files = {name: (starting.TEMPLATES / name).read_bytes() for name in ("confirm.md", "welcome.md")}
         self._files["news.html"] = letter.template()
 
     async def list(self, folder: str) -> list[File]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from local import starting
 from local.google import Google
-from ops import starter
 from shared import config
 from shared.adapters.embedded import FileSecrets
 from shared.errors import Conflict
@@ -43,14 +43,14 @@ def templates(folder: Path) -> None:
     if not folder.exists():
         draft = folder.with_name(f".{folder.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(starter.TEMPLATES, draft)
+        shutil.copytree(starting.TEMPLATES, draft)
         draft.rename(folder)
 
 
 async def workbook_and_tenant(settings: config.Base, google: Google) -> None:
     """Make the workbook and the tenant's document, as a person would on Google."""
-    google.sheets.create_spreadsheet(SHEET, starter.titled(NAME), ZONE, tabs=[starter.START])
-    google.sheets.write(SHEET, [(google.sheets.area(SHEET, f"{quote(starter.START)}!A1"), starter.CELLS)], "RAW")
+    google.sheets.create_spreadsheet(SHEET, starting.titled(NAME), ZONE, tabs=[starting.START])
+    google.sheets.write(SHEET, [(google.sheets.area(SHEET, f"{quote(starting.START)}!A1"), starting.CELLS)], "RAW")
     document = tenant.document(NAME, IDENTITY, SHEET, FOLDER)
     try:
         await open_store(settings).commit([Create(Paths(settings.tenant).tenant, document)])

@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
+from local import starting
 from shared import config
 from shared.adapters.drive import FOLDER, GoogleDrive
 from shared.adapters.google_rest import Refusal
@@ -33,7 +34,6 @@ from shared.model.paths import Paths
 from shared.ports import Create, Document, Merge, Store
 from shared.stack.store import open_store
 
-from . import starter
 from .workspace import NO_STORAGE, ROLES, SHEET, THINGS, Workspace
 
 UNFINISHED = 3  # exit status: something is left that only a person can do
@@ -288,7 +288,7 @@ class _Run:
 
     async def workbook(self) -> str:
         """Its id."""
-        sheet, ours = await self._place(SHEET, starter.titled(self.name))
+        sheet, ours = await self._place(SHEET, starting.titled(self.name))
         zone = self.given.get("time-zone", "")
         begun = ours and await self.space.begin(sheet, zone)
         found = await self.space.fill(sheet)
@@ -308,7 +308,7 @@ class _Run:
         folder, _ = await self._place(FOLDER, f"{self.name}: templates")
         there = {PurePosixPath(file.name).stem.lower() for file in await self.drive.list(folder)}
         by_hand: list[str] = []
-        for file in sorted(starter.TEMPLATES.iterdir()):
+        for file in sorted(starting.TEMPLATES.iterdir()):
             if file.stem in there:
                 self.say(f"folder: {file.stem} found, unchanged")
                 continue
@@ -322,7 +322,7 @@ class _Run:
                     raise
             by_hand.append(file.name)
         if by_hand:
-            where = f"{starter.TEMPLATES} to {ADDRESSES[FOLDER].format(folder)}"
+            where = f"{starting.TEMPLATES} to {ADDRESSES[FOLDER].format(folder)}"
             self.left.append(f"upload {', '.join(by_hand)} from {where}: the identity used here cannot own files there.")
         return folder
 

@@ -16,14 +16,13 @@ from urllib.parse import urlsplit
 from googleapiclient.http import MediaInMemoryUpload
 
 from functions.sync_sheet.workbook import FORMS, HEADERS, ensure
+from local import starting
 from shared.adapters.drive import FOLDER
 from shared.adapters.google_rest import Refusal, Service
 from shared.adapters.sheets import WRITING, Sheets
 from shared.errors import BadInput, NotFound, Unavailable
 from shared.model import console
 from shared.model.cells import quote
-
-from . import starter
 
 DRIVE = "https://www.googleapis.com/auth/drive"
 SHEET = "application/vnd.google-apps.spreadsheet"
@@ -103,11 +102,11 @@ class Workspace:
             "spreadsheets", lambda books: books.get(spreadsheetId=sheet, fields="sheets.properties(sheetId,title)")
         )
         tabs = {one["properties"]["title"]: one["properties"]["sheetId"] for one in found["sheets"]}
-        if starter.START in tabs:
+        if starting.START in tabs:
             return False
         requests: list[Any] = [{"updateSpreadsheetProperties": {"properties": {"timeZone": zone}, "fields": "timeZone"}}]
         if len(tabs) == 1:
-            named = {"sheetId": next(iter(tabs.values())), "title": starter.START}
+            named = {"sheetId": next(iter(tabs.values())), "title": starting.START}
             requests.append({"updateSheetProperties": {"properties": named, "fields": "title"}})
         body = {"requests": requests}
         await self._sheets.call("spreadsheets", lambda books: books.batchUpdate(spreadsheetId=sheet, body=body), write=True)
@@ -117,10 +116,10 @@ class Workspace:
         """Add the tabs, headers, ids, lookups and help that are missing, as sync_sheet would."""
         book = Sheets(sheet, self._sheets_endpoint)
         before = (await book.workbook()).tabs
-        await book.add_tabs([starter.START])
-        [shown] = await book.read([f"{quote(starter.START)}!A1:Z"])
+        await book.add_tabs([starting.START])
+        [shown] = await book.read([f"{quote(starting.START)}!A1:Z"])
         if not shown:
-            await book.write({f"{quote(starter.START)}!A1": starter.CELLS})
+            await book.write({f"{quote(starting.START)}!A1": starting.CELLS})
         found = await ensure(book)
         problems = []
         for tab, form in FORMS.items():
@@ -128,7 +127,7 @@ class Workspace:
                 console.table(found.rows[tab], tab, form.fields)
             except BadInput as error:
                 problems.append(str(error))
-        added = [tab for tab in (starter.START, *HEADERS) if tab not in before]
+        added = [tab for tab in (starting.START, *HEADERS) if tab not in before]
         return Filled(added, found.mended or not shown, found.zone, problems)
 
     async def upload(self, folder: str, name: str, data: bytes) -> None:

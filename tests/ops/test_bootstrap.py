@@ -22,10 +22,9 @@ import pytest
 from functions.launch.handler import Launch
 from functions.sync_sheet.handler import SyncSheet
 from functions.sync_sheet.workbook import HEADERS
-from local import seed
+from local import seed, starting
 from local.emulators import Emulators
 from local.google.rest import Refused
-from ops import starter
 from ops.bootstrap import UNFINISHED, checked
 from ops.oauth import SCOPES
 from shared.adapters import google_rest
@@ -74,7 +73,7 @@ def service(server: Account) -> Account:
 
 
 def put_by_hand(account: Account) -> None:
-    for file in starter.TEMPLATES.iterdir():
+    for file in starting.TEMPLATES.iterdir():
         (account.emulated.google.drive.folder / file.name).write_bytes(file.read_bytes())
 
 
@@ -86,13 +85,13 @@ def test_a_first_run_makes_workbook_folder_sharing_and_tenant(operator: Account)
     assert (found.exit_code, found.stderr) == (0, ""), found.output
     held, google = operator.tenant(), operator.emulated.google
     assert google.sheets.properties(held["sheet"]) == ("Brand: ops dashboard", "Asia/Tokyo")
-    assert [tab.title for tab in google.sheets.tabs(held["sheet"])] == [starter.START, *HEADERS]
-    assert operator.cells(held["sheet"], starter.START) == starter.CELLS
+    assert [tab.title for tab in google.sheets.tabs(held["sheet"])] == [starting.START, *HEADERS]
+    assert operator.cells(held["sheet"], starting.START) == starting.CELLS
     assert operator.cells(held["sheet"], console.CAMPAIGNS)[0] == [*console.ROW_FIELDS, *console.ROW_RESULTS]
     assert operator.cells(held["sheet"], console.CAMPAIGNS)[200][0] == "C-0200"
     [folder] = [path for path in google.drive.folder.iterdir() if path.is_dir()]
     assert sorted(path.name for path in folder.iterdir()) == STARTERS
-    assert all((folder / name).read_bytes() == (starter.TEMPLATES / name).read_bytes() for name in STARTERS)
+    assert all((folder / name).read_bytes() == (starting.TEMPLATES / name).read_bytes() for name in STARTERS)
     assert google.drive.shared(held["sheet"]) == {LAUNCH: "reader", SYNC: "writer"}
     assert google.drive.shared(held["folder"]) == {LAUNCH: "reader"}
     assert (held["name"], held["identity"]["from_address"], held["identity"]["list_name"]) == (
@@ -145,7 +144,7 @@ def test_what_people_deleted_altogether_is_added_again(operator: Account) -> Non
     clean = operator.plain()
     tabs = {tab.title: tab.id for tab in google.sheets.tabs(held["sheet"])}
     google.sheets.delete_tab(held["sheet"], tabs[console.CAMPAIGNS])
-    google.sheets.delete_tab(held["sheet"], tabs[starter.START])
+    google.sheets.delete_tab(held["sheet"], tabs[starting.START])
     google.drive.find("Brand: templates/newsletter.md").unlink()  # type: ignore[union-attr]
     found = operator.own()
     assert (found.exit_code, operator.plain()) == (0, clean)
@@ -188,7 +187,7 @@ def test_another_sheet_needs_update_and_leaves_the_first_alone(operator: Account
     assert operator.everything() == before
     assert operator.own("--sheet", "book", "--update").exit_code == 0
     assert operator.tenant()["sheet"] == "book" != first
-    assert [tab.title for tab in operator.emulated.google.sheets.tabs("book")] == ["Sheet1", starter.START, *HEADERS]
+    assert [tab.title for tab in operator.emulated.google.sheets.tabs("book")] == ["Sheet1", starting.START, *HEADERS]
 
 
 def test_two_tenants_of_one_operator_have_a_workbook_each(operator: Account) -> None:
@@ -241,14 +240,16 @@ def test_a_shared_sheet_is_filled_and_what_only_a_person_can_do_is_named(service
     found = service.filled()
     assert (found.exit_code, found.stderr) == (UNFINISHED, ""), found.output
     left = [line for line in found.stdout.splitlines() if line.startswith("Left for you: ")]
-    assert left[0].startswith(f"Left for you: upload {', '.join(STARTERS)} from {starter.TEMPLATES} to https://drive.google.com/")
+    assert left[0].startswith(
+        f"Left for you: upload {', '.join(STARTERS)} from {starting.TEMPLATES} to https://drive.google.com/"
+    )
     assert left[1:] == [
         f"Left for you: share the Sheet with {LAUNCH} as Viewer.",
         f"Left for you: share the Sheet with {SYNC} as Editor.",
         f"Left for you: share the folder with {LAUNCH} as Viewer.",
     ]
     assert service.cells("book", "Sheet1") == [["Notes of ours"]]
-    assert [tab.title for tab in service.emulated.google.sheets.tabs("book")] == ["Sheet1", starter.START, *HEADERS]
+    assert [tab.title for tab in service.emulated.google.sheets.tabs("book")] == ["Sheet1", starting.START, *HEADERS]
     assert service.emulated.google.sheets.properties("book") == ("Pipeline", "Europe/Berlin")
     assert (service.tenant()["sheet"], service.tenant()["folder"]) == ("book", "templates"), "the rest is done"
 

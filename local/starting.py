@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-TEMPLATES = Path(__file__).parents[1] / "local" / "starter"
+TEMPLATES = Path(__file__).parent / "starter"
 START = "Start here"
 HELP = (
     "This workbook runs the list. What you type is read at the next tick; what the system knows is written back.",
