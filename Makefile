@@ -5,9 +5,11 @@ RUN := $(VENV)/bin/python
 STEPS := subscribe unsubscribe track webhooks launch send_batch record sync_sheet
 STATE ?= .twin/$(if $(filter emulators,$(STACK)),emulators,run)
 OUTPUT = terraform -chdir=terraform output
-# what Terraform knows of the deployed product; without it, one sentence
-DEPLOYED = $(OUTPUT) -raw tenant > /dev/null 2>&1 || { echo "terraform/ is not applied here: README, Going live, step 3."; exit 1; }; \
-  GOOGLE_CLOUD_PROJECT=$(PROJECT) TENANT=$$($(OUTPUT) -raw tenant) FIRESTORE_DATABASE="$$($(OUTPUT) -raw firestore_database)"
+# What Terraform knows of the deployed product, where it was applied from here; an answer that it owes ends the command.
+DEPLOYED = set -e; $(if $(PROJECT),export GOOGLE_CLOUD_PROJECT=$(PROJECT);) if test -d terraform/.terraform; then \
+  test -n "$$TENANT" || TENANT=$$($(OUTPUT) -raw tenant); \
+  test -n "$$FIRESTORE_DATABASE" || FIRESTORE_DATABASE=$$($(OUTPUT) -raw firestore_database); \
+  export TENANT FIRESTORE_DATABASE; fi;
 export PYTHONDONTWRITEBYTECODE ?= 1
 
 .PHONY: help demo run test pr lint format stage bootstrap smoke bench faults lock clean
@@ -50,8 +52,9 @@ bootstrap: $(VENV)/ready ## the workbook, folder and tenant of a deployed produc
 	@$(DEPLOYED) $(RUN) -m ops bootstrap
 
 smoke: $(VENV)/ready ## look at the deployed product from outside, as strangers and readers do (PROJECT=, ADDRESS= yours)
-	@$(DEPLOYED) STACK=google PUBLIC_URL=$$($(OUTPUT) -raw public_url) ENDPOINTS="$$($(OUTPUT) -json endpoints)" \
-	  $(RUN) -m ops smoke --address "$(ADDRESS)"
+	@test -d terraform/.terraform || { echo "terraform/ is not applied here: README, Going live, step 3."; exit 1; }
+	@$(DEPLOYED) PUBLIC_URL=$$($(OUTPUT) -raw public_url); ENDPOINTS=$$($(OUTPUT) -json endpoints); \
+	  export PUBLIC_URL ENDPOINTS STACK=google; $(RUN) -m ops smoke --address "$(ADDRESS)"
 
 bench: $(VENV)/ready ## ratios against peers, store operations, import times; writes bench/results.json
 	@$(RUN) -m bench
