@@ -35,7 +35,8 @@ def run(
 
     from local import stacks
     from local.environments import Broken
-    from local.server import STEPS, Busy, Twin
+    from local.server import Busy, Twin
+    from local.steps import STEPS
 
     console = os.fdopen(os.dup(1), "w", buffering=1)
     try:

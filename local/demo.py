@@ -28,7 +28,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from local import audit, report, seed, stacks
 from local.environments import Broken
 from local.issuer import LocalIssuer
-from local.server import ISSUER, PUSHER, STEPS
+from local.server import ISSUER, PUSHER
+from local.steps import STEPS
 from shared import config
 from shared.errors import Unavailable
 from shared.model import campaign as campaigns

@@ -30,12 +30,10 @@ from local.issuer import LocalIssuer
 from local.mailbox import Mailbox
 from local.mailbox_pages import mailbox_routes
 from local.pages import Desk, desk_routes
+from local.steps import PUSHED, STEPS, TICKED
 from shared import config
-from shared.model import batch, console, event
+from shared.model import console
 
-STEPS = ("subscribe", "unsubscribe", "track", "webhooks", "launch", "send_batch", "record", "sync_sheet")
-PUSHED = {"send_batch": batch.TOPIC, "record": event.TOPIC}  # step -> the topic it consumes
-TICKED = ("launch", "sync_sheet")
 ISSUER = "https://issuer.twin.localhost"
 PUSHER = "pusher@twin.iam.localhost"
 SYSTEM_TABS = (

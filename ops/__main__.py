@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 
 from ops.bootstrap import bootstrap
-
-T = TypeVar("T")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 release = typer.Typer(no_args_is_help=True, help="Give new revisions their traffic in stages, or take it back.")
@@ -37,13 +36,14 @@ RunApi = Annotated[str, typer.Option(envvar="CLOUD_RUN_ENDPOINT", help="A double
 RECORD = Path("build/release.json")
 
 
-def _do(work: Coroutine[Any, Any, T]) -> T:
-    """Run it; what cannot be done is one sentence on standard error, and exit status 1."""
+@contextmanager
+def _told() -> Iterator[None]:
+    """What cannot be done is one sentence on standard error, and exit status 1."""
     from ops.release import Stopped
     from shared.errors import PipelineError
 
     try:
-        return asyncio.run(work)
+        yield
     except (PipelineError, Stopped) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
@@ -59,8 +59,9 @@ def dead_letters(
     """Show, or replay, what a step has refused for good."""
     from local.dead_letters import operated
 
-    for line in _do(operated(project, host, subscription, replay)):
-        typer.echo(line)
+    with _told():
+        for line in asyncio.run(operated(project, host, subscription, replay)):
+            typer.echo(line)
 
 
 @app.command()
@@ -74,17 +75,18 @@ def smoke(
 ) -> None:
     """Check a deployed product from outside; exit status 1 when a check fails."""
 
-    async def work() -> bool:
-        from ops.release import words
-        from ops.smoke import opened
-        from shared import config
+    from ops.release import words
+    from ops.smoke import opened
+    from shared import config
 
+    async def work() -> bool:
         given, whose, where = config.load(config.Base), address if mail else "", words(regions)
         async with opened(given, whose, run or secrets.token_hex(4), endpoints, where, patience, typer.echo) as checks:
             return await checks.passed(mail=mail)
 
-    if not _do(work()):
-        raise typer.Exit(1)
+    with _told():
+        if not asyncio.run(work()):
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -101,25 +103,21 @@ def rehearse(
 def changed(plan: Plan) -> None:
     """Print the steps whose function the plan updates, as a JSON list for -var hold=…"""
 
-    async def work() -> list[str]:
-        from ops.release import changed, read_plan
+    from ops.release import changed, read_plan
 
-        return changed(read_plan(plan))
-
-    typer.echo(json.dumps(_do(work())))
+    with _told():
+        typer.echo(json.dumps(changed(read_plan(plan))))
 
 
 @release.command()
 def settings(plan: Plan) -> None:
     """Print what the other commands read from the environment, as lines for a shell."""
 
-    async def work() -> list[str]:
-        from ops.release import read_plan, settings
+    from ops.release import read_plan, settings
 
-        return settings(read_plan(plan))
-
-    for line in _do(work()):
-        typer.echo(line)
+    with _told():
+        for line in settings(read_plan(plan)):
+            typer.echo(line)
 
 
 @release.command()
@@ -133,18 +131,15 @@ def pin(
 ) -> None:
     """Before terraform apply: keep the traffic of these steps on the revisions that serve now."""
 
-    async def work() -> None:
-        from ops.cloud_run import CloudRun
-        from ops.release import Release, words
+    from ops.cloud_run import CloudRun
+    from ops.release import Release, words
+    from shared.errors import ConfigError
 
+    with _told():
         where = words(regions)
         if not where:
-            from shared.errors import ConfigError
-
             raise ConfigError("REGIONS is not set")
-        await Release(CloudRun(endpoint), file, typer.echo).pin(project, where, words(steps), force)
-
-    _do(work())
+        asyncio.run(Release(CloudRun(endpoint), file, typer.echo).pin(project, where, words(steps), force))
 
 
 @release.command()
@@ -159,30 +154,29 @@ def shift(
 ) -> None:
     """After terraform apply: 0, 10, 50, 100% to the new revisions, with smoke checks; all back when one fails."""
 
-    async def work() -> None:
-        from ops.cloud_run import CloudRun
-        from ops.release import Release, words
-        from ops.smoke import opened
-        from shared import config
+    from ops.cloud_run import CloudRun
+    from ops.release import Release, words
+    from ops.smoke import opened
+    from shared import config
 
+    async def work() -> None:
         given, where = config.load(config.Base), words(regions)
         async with opened(given, address, run or secrets.token_hex(4), endpoints, where, patience, typer.echo) as checks:
             await Release(CloudRun(endpoint), file, typer.echo).shift(checks)
 
-    _do(work())
+    with _told():
+        asyncio.run(work())
 
 
 @release.command()
 def rollback(file: File = RECORD, endpoint: RunApi = "") -> None:
     """Give all traffic back to the revisions that served before; again is harmless."""
 
-    async def work() -> None:
-        from ops.cloud_run import CloudRun
-        from ops.release import Release
+    from ops.cloud_run import CloudRun
+    from ops.release import Release
 
-        await Release(CloudRun(endpoint), file, typer.echo).rollback()
-
-    _do(work())
+    with _told():
+        asyncio.run(Release(CloudRun(endpoint), file, typer.echo).rollback())
 
 
 if __name__ == "__main__":

@@ -60,12 +60,7 @@ QUESTIONS = {
     "list-domain": "Domain of the list, like news.example.com",
     "time-zone": "Time zone, like Europe/Lisbon",
 }
-IDENTITY = {
-    "from-address": "from_address",
-    "from-name": "from_name",
-    "postal-address": "postal_address",
-    "list-domain": "list_domain",
-}
+IDENTITY = ("from-address", "from-name", "postal-address", "list-domain")  # the fields of a sender, with hyphens
 NEEDS = (("step-launch", SHEET, "reader"), ("step-sync-sheet", SHEET, "writer"), ("step-launch", FOLDER, "reader"))
 ADDRESSES = {SHEET: "https://docs.google.com/spreadsheets/d/{}", FOLDER: "https://drive.google.com/drive/folders/{}"}
 _DISABLED = frozenset({"SERVICE_DISABLED", "accessNotConfigured"})
@@ -348,7 +343,7 @@ class _Run:
 
     async def tenant(self, store: Store, paths: Paths, sheet: str, folder: str) -> None:
         """Create the document, or show what differs from it."""
-        changes = {field: self.given[option] for option, field in IDENTITY.items() if option in self.given}
+        changes = {option.replace("-", "_"): self.given[option] for option in IDENTITY if option in self.given}
         if self.known is None:
             wanted = tenants.document(self.name, Identity(list_name=f"{self.name} news", **changes), sheet, folder)
             try:

@@ -11,7 +11,6 @@ refuses at a refresh, and need none within the hour that a token lasts.
 from __future__ import annotations
 
 import json
-import os
 import webbrowser
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from google_auth_oauthlib.flow import InstalledAppFlow, WSGITimeoutError
 from oauthlib.oauth2 import OAuth2Error  # type: ignore[import-untyped]
 from requests import RequestException
 
+from shared.adapters.embedded import put
 from shared.errors import BadInput, Unavailable
 
 SCOPES = ("https://www.googleapis.com/auth/spreadsheets", "https://www.googleapis.com/auth/drive")
@@ -36,7 +36,9 @@ def operator(client: Path, token: Path) -> None:
     """
     described = _described(client)
     found = _refreshed(token, described) or _consent(described)
-    _keep(token, json.loads(found.to_json()) | {"type": "authorized_user"})  # type: ignore[no-untyped-call]
+    held = json.loads(found.to_json()) | {"type": "authorized_user"}  # type: ignore[no-untyped-call]
+    token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    put(token, json.dumps(held).encode(), 0o600)
 
 
 def _described(client: Path) -> dict[str, Any]:
@@ -92,13 +94,3 @@ def _consent(described: dict[str, Any]) -> Credentials:
         raise BadInput("Not everything was allowed: run this again, and tick both Sheets and Drive.") from None
     except RequestException as error:
         raise Unavailable("Google's sign-in", type(error).__name__) from None
-
-
-def _keep(token: Path, held: dict[str, Any]) -> None:
-    """All or nothing, and never readable for others, not for a moment."""
-    token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = token.with_name(f".{token.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as handle:
-        json.dump(held, handle)
-    draft.replace(token)

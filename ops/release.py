@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import shlex
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,10 +29,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from local.steps import PUBLIC
 from ops.cloud_run import CANDIDATE, LATEST, CloudRun, Overtaken, Service, Target
+from shared.adapters.embedded import put
 from shared.errors import BadInput, NotFound
 
-PUBLIC = ("subscribe", "unsubscribe", "track", "webhooks")  # in every region; the others in the first one
 STAGES = (10, 50, 100)  # percent
 MISSED = 0.01  # how probable it may be that no request of a stage's checks meets the candidate
 NEW, QUIET, LOOK = 300.0, 15.0, 3.0  # seconds: for a new revision to be ready, for one to appear, between two looks
@@ -142,13 +142,7 @@ class Record:
 
     def save(self, file: Path) -> None:
         """Raises OSError."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f".{file.name}.new")
-        with draft.open("w") as out:
-            json.dump(asdict(self), out, indent=2)
-            out.flush()
-            os.fsync(out.fileno())
-        draft.replace(file)
+        put(file, json.dumps(asdict(self), indent=2).encode())
 
     @classmethod
     def load(cls, file: Path) -> Record:
@@ -188,7 +182,7 @@ class Release:
         names = [
             f"projects/{project}/locations/{region}/services/{step.replace('_', '-')}"
             for step in steps
-            for region in (regions if step in PUBLIC else regions[:1])
+            for region in (regions if step in PUBLIC else regions[:1])  # as in terraform/functions.tf
         ]
         found = [service for service in await _together(self._known(name) for name in names) if service]
         split = [str(Held(service.name, "")) for service in found if service.split]

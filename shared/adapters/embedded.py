@@ -39,7 +39,7 @@ class FileClock:
         """Move the clock forward, for every process that shares the file; it never goes back."""
         if milliseconds < 0:
             raise ValueError("a clock is only advanced")
-        _replace(self._file, str(self.offset() + milliseconds).encode())
+        put(self._file, str(self.offset() + milliseconds).encode())
 
 
 class FileSecrets:
@@ -72,7 +72,7 @@ class FileSecrets:
     def add(self, name: str, value: bytes, created: int = 0) -> None:
         """A new newest version. `created` in milliseconds: 0 makes it valid for ever."""
         older = self.versions(name) if self._file(name).exists() else []
-        _replace(self._file(name), json.dumps([{"value": value.hex(), "created": created}, *older]).encode(), mode=0o600)
+        put(self._file(name), json.dumps([{"value": value.hex(), "created": created}, *older]).encode(), mode=0o600)
 
     def ensure(self, name: str) -> None:
         """Generate 32 random bytes, unless the secret is there."""
@@ -90,7 +90,7 @@ class FolderObjects:
         self._folder = folder.resolve()
 
     async def put(self, name: str, data: bytes) -> None:
-        await asyncio.to_thread(_replace, self._path(name), data)
+        await asyncio.to_thread(put, self._path(name), data)
 
     async def get(self, name: str) -> bytes:
         """The blob; raises NotFound."""
@@ -106,8 +106,8 @@ class FolderObjects:
         return path
 
 
-def _replace(file: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write all or nothing, durably."""
+def put(file: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file all or nothing, durably, and with its mode from the first byte on. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.{_random.token_hex(4)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

@@ -33,14 +33,15 @@ def fresh() -> Iterator[None]:
     sys.modules.update(before)
 
 
-@pytest.mark.usefixtures("fresh")
-async def test_each_step_answers_as_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    state = tmp_path / "state"
-    for name, value in (await environment(state)).items():
+@pytest.fixture
+async def state(fresh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A twin's folder, which this process's environment leads the steps to."""
+    for name, value in (await environment(tmp_path / "state")).items():
         monkeypatch.setenv(name, value)
+    return tmp_path / "state"
 
+
+async def test_each_step_answers_as_itself(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def rest(scope: object, receive: object, send: object) -> None:
         raise AssertionError("not for a step")
 
@@ -67,12 +68,8 @@ async def test_each_step_answers_as_itself(
     store.close()
 
 
-@pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("step", ["subscribe", "sync_sheet"])
-async def test_a_second_pepper_stops_who_makes_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    state = tmp_path / "state"
-    for name, value in (await environment(state)).items():
-        monkeypatch.setenv(name, value)
+async def test_a_second_pepper_stops_who_makes_ids(state: Path, step: str) -> None:
     entry = importlib.import_module(f"functions.{step}.main")
     kept = seed.secrets(state)
     kept.add("pepper", b"another")
@@ -83,12 +80,8 @@ async def test_a_second_pepper_stops_who_makes_ids(tmp_path: Path, monkeypatch: 
     assert (await entry.step()).pepper.hex() == first["value"]
 
 
-@pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("step", ["launch", "sync_sheet"])
-async def test_a_changed_tenant_counts_from_the_next_tick_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    state = tmp_path / "state"
-    for name, value in (await environment(state)).items():
-        monkeypatch.setenv(name, value)
+async def test_a_changed_tenant_counts_from_the_next_tick_on(state: Path, step: str) -> None:
     entry = importlib.import_module(f"functions.{step}.main")
     first = await entry.step()
     assert await entry.step() is first

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local.server import PUSHED, STEPS, TICKED
+from local.steps import PUSHED, STEPS, TICKED
 from shared.model.paths import Paths
 from tests.house.table import ROOT, read, rows, steps, words
 

@@ -12,7 +12,7 @@ FRAMEWORK = "functions-framework"
 
 
 def test_the_steps_are_those_of_the_makefile_and_the_twin() -> None:
-    from local.server import STEPS as SERVED
+    from local.steps import STEPS as SERVED
 
     [line] = [line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("STEPS :=")]
     assert STEPS == sorted(line.split()[2:]) == sorted(SERVED)

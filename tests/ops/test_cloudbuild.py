@@ -14,7 +14,7 @@ import pytest
 import typer.main
 import yaml
 
-from local.server import STEPS
+from local.steps import STEPS
 from ops import rehearse, release
 from ops.__main__ import app
 

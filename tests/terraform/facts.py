@@ -14,7 +14,7 @@ from typing import get_type_hints
 
 from local import stacks
 from local.dead_letters import dead
-from local.server import PUSHED, STEPS, TICKED
+from local.steps import PUSHED, STEPS, TICKED
 from shared.logs import METRICS, Metric
 from shared.model.paths import Paths
 from tests.house.table import steps, words

@@ -18,12 +18,11 @@ from shared.model.paths import Paths
 from shared.ports import Create, Delete, Filter, Merge, Write
 from tests import recorded
 from tests.house.imports import STEPS
-from tests.house.serving import environment
-from tests.house.test_mounted import fresh
+from tests.house.test_mounted import fresh, state
 from tests.recorded import BUS, COMMAND, FILE, OBJECTS, ROOT, STORE, Calls, Query, Recorder, Run, differences
 from tests.steps.world import World
 
-__all__ = ["fresh"]  # a fixture
+__all__ = ["fresh", "state"]  # fixtures
 
 
 class Quiet:
@@ -139,11 +138,9 @@ def test_a_partial_run_misses_nothing_and_a_whole_one_does() -> None:
 
 
 @pytest.mark.network
-@pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_step_is_built_of_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    state = tmp_path / "state"
-    for name, value in {**await environment(state), "SMTP_PORT": "1", "SMTP_USERNAME": "us"}.items():
+async def test_a_step_is_built_of_what_it_is_given(state: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    for name, value in {"SMTP_PORT": "1", "SMTP_USERNAME": "us"}.items():
         monkeypatch.setenv(name, value)
     built = importlib.import_module(f"functions.{step}.main").step()
     handler = await built if inspect.isawaitable(built) else built

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from local import emulators
-from local.server import STEPS
+from local.steps import STEPS
 from tests.twin.test_demo import demo
 
 
