@@ -1,7 +1,6 @@
 """Reads terraform/ as text: its blocks, arguments and literal elements, each with where it stands, and what refers to what.
 
 A plan does not show lifecycle, validations, depends_on through locals, or the order of a map; and a mutant takes out a piece of text.
-Written for `terraform fmt`'s own form, which is simpler than HCL: a few dozen lines instead of another dependency.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-_HEREDOC = re.compile(r"<<-?(\w+)\n(?:.*\n)*?\s*\1\b")
-_BLOCK = re.compile(r'([a-z_]\w*)((?:[ \t]+"[^"\n]*")*)[ \t]*\{')
-_KEY = re.compile(r'(?:"([^"\n]*)"|\(?([A-Za-z_][\w.-]*)\)?)[ \t]*=(?![=>])[ \t]*')
+import hcl2
+from lark import Token, Tree
+
+_COMMA = re.compile(r"\s*,|")
 _REFERENCE = re.compile(r"\b((?:data\.)?google_\w+\.\w+|ephemeral\.\w+\.\w+|random_\w+\.\w+|local\.\w+|var\.\w+)")
-_CLOSING = {"{": "}", "[": "]", "(": ")"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Piece:
 @cache
 def pieces(text: str) -> tuple[Piece, ...]:
     """The blocks of a file, with all that is in them."""
-    return tuple(_body(text, 0, len(text), ()))
+    return tuple(_body(text, _trees(hcl2.parses_to_tree(text))[0], ()))
 
 
 def every(files: Mapping[str, str]) -> dict[str, Piece]:
@@ -89,102 +88,46 @@ def _referred(text: str) -> set[str]:
     return set(_REFERENCE.findall(re.sub(r"(?m)#.*$", "", text)))
 
 
-def _body(text: str, at: int, end: int, above: tuple[str, ...]) -> Iterator[Piece]:
-    """The arguments and blocks between two places."""
+def _body(text: str, body: Tree[Token], above: tuple[str, ...]) -> Iterator[Piece]:
+    """The arguments and blocks of a body."""
     twice: dict[tuple[str, ...], int] = {}
-    while (at := _blank(text, at, end)) < end:
-        if block := _BLOCK.match(text, at):
-            close = _group(text, block.end() - 1)
-            names = [block[1], *re.findall(r'"([^"]*)"', block[2])]
-            if names[0] == "dynamic":
-                names = names[1:]
-            path = (*above, *names)
+    for node in _trees(body):
+        start, end = node.meta.start_pos, node.meta.end_pos
+        name, *rest = _trees(node)
+        if node.data == "attribute":
+            path, value = (*above, _said(text, name)), rest[-1]
+            yield Piece("argument", path, start, end, _said(text, value), tuple(_literals(text, value, path)))
+        elif node.data == "block":
+            names = [_said(text, one).strip('"') for one in (name, *rest[:-1])]
+            path = (*above, *names[names[0] == "dynamic" :])
             twice[path] = twice.get(path, 0) + 1
             if twice[path] > 1 and names != ["locals"]:  # the second validation of a variable
                 path = (*path, str(twice[path]))
-            inside = tuple(_body(text, block.end(), close - 1, path))
-            yield Piece("block", path, at, close, text[block.end() : close - 1], inside)
-            at = close
-        elif key := _KEY.match(text, at):
-            stop = _value(text, key.end(), end, "\n")
-            path = (*above, key[1] or key[2])
-            yield Piece("argument", path, at, stop, text[key.end() : stop], tuple(_literals(text, key.end(), stop, path)))
-            at = stop
-        else:
-            raise ValueError(f"neither a block nor an argument: {text[at : at + 60]!r}")
+            yield Piece("block", path, start, end, _said(text, rest[-1]), tuple(_body(text, rest[-1], path)))
 
 
-def _literals(text: str, at: int, end: int, path: tuple[str, ...]) -> Iterator[Piece]:
+def _literals(text: str, node: Tree[Token], path: tuple[str, ...]) -> Iterator[Piece]:
     """The elements of every list and map that an expression spells out."""
-    called = False  # whether a bracket here would be an index or a call
-    while at < end:
-        opening = text[at]
-        if opening in _CLOSING:
-            close = _group(text, at)
-            begin = _blank(text, at + 1, close - 1)
-            if opening == "(" or (opening == "[" and called) or re.match(r"for\b", text[begin:]):
-                yield from _literals(text, at + 1, close - 1, path)
-            else:
-                yield from _elements(text, at + 1, close - 1, path, opening == "{")
-            at, called = close, True
-        elif (after := _token(text, at)) > at + 1:
-            at, called = after, True
-        else:
-            called = opening.isalnum() or opening in "_."
-            at += 1
+    if node.data in ("tuple", "object"):
+        yield from _elements(text, node, path)
+    elif node.data not in ("string", "heredoc_template", "heredoc_template_trim"):
+        for child in _trees(node):
+            yield from _literals(text, child, path)
 
 
-def _elements(text: str, at: int, end: int, path: tuple[str, ...], named: bool) -> Iterator[Piece]:
-    number = 0
-    while (at := _blank(text, at, end, ",")) < end:
-        key = _KEY.match(text, at) if named else None
-        begin = key.end() if key else at
-        stop = _value(text, begin, end, ",\n" if named else ",")
-        value = text[begin:stop].strip()
-        listed = value.strip('"') if re.fullmatch(r'"[^"$]*"', value) else str(number)
-        name = key[1] or key[2] if key else listed
-        number += 1
-        after = stop + 1 if text[stop : stop + 1] == "," and stop < end else stop
-        yield Piece("element", (*path, name), at, after, value, tuple(_literals(text, begin, stop, (*path, name))))
-        at = after
+def _elements(text: str, node: Tree[Token], path: tuple[str, ...]) -> Iterator[Piece]:
+    for number, element in enumerate(_trees(node)):
+        *key, value = _trees(element) if node.data == "object" else [element]
+        said = _said(text, value)
+        name = _said(text, key[0]).strip('"()') if key else said.strip('"') if re.fullmatch(r'"[^"$]*"', said) else str(number)
+        end = element.meta.end_pos + len(_COMMA.match(text, element.meta.end_pos)[0])  # type: ignore[index]
+        yield Piece("element", (*path, name), element.meta.start_pos, end, said, tuple(_literals(text, value, (*path, name))))
 
 
-def _value(text: str, at: int, end: int, until: str) -> int:
-    """Where an expression ends."""
-    while at < end and text[at] not in until:
-        if text[at] in _CLOSING:
-            at = _group(text, at)
-        elif text[at] == "#":
-            break
-        else:
-            at = _token(text, at)
-    return at
+def _trees(node: Tree[Token]) -> list[Tree[Token]]:
+    """The children that are neither punctuation nor comments."""
+    return [child for child in node.children if isinstance(child, Tree) and child.data != "new_line_or_comment"]
 
 
-def _blank(text: str, at: int, end: int, also: str = "") -> int:
-    while at < end and (text[at].isspace() or text[at] in also or text[at] == "#"):
-        at = _token(text, at)
-    return min(at, end)
-
-
-def _group(text: str, at: int) -> int:
-    """After the bracket that closes the one at `at`."""
-    close = _CLOSING[text[at]]
-    at += 1
-    while text[at] != close:
-        at = _group(text, at) if text[at] in _CLOSING else _token(text, at)
-    return at + 1
-
-
-def _token(text: str, at: int) -> int:
-    """After a string, a comment, a heredoc, or one character."""
-    if text[at] == "#":
-        return at + len(text[at:].partition("\n")[0])
-    if text[at] == '"':
-        at += 1
-        while text[at] != '"':
-            at = _group(text, at + 1) if text.startswith("${", at) else at + 2 if text[at] == "\\" else at + 1
-        return at + 1
-    if found := _HEREDOC.match(text, at):
-        return found.end()
-    return at + 1
+def _said(text: str, node: Tree[Token]) -> str:
+    return "" if node.meta.empty else text[node.meta.start_pos : node.meta.end_pos]
