@@ -12,7 +12,7 @@ DEPLOYED = set -e; $(if $(PROJECT),export GOOGLE_CLOUD_PROJECT=$(PROJECT);) if t
   export TENANT FIRESTORE_DATABASE; fi;
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help demo run test pr lint format stage bootstrap smoke bench faults lock clean
+.PHONY: help demo run test pr lint format stage bootstrap smoke bench faults chaos scale lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -61,6 +61,12 @@ bench: $(VENV)/ready ## ratios against peers, store operations, import times; wr
 
 faults: $(VENV)/ready ## 1,000 cut replies and ten freezes on the Firestore emulator; writes .twin/faults.json
 	@$(RUN) -m tests.faults
+
+chaos: $(VENV)/ready ## kill workers at twelve points, on both stores, beside naive senders; writes .twin/chaos.json
+	@$(RUN) -m tests.chaos
+
+scale: $(VENV)/ready ## 100,000 recipients by four workers, to a whole ledger
+	@$(RUN) -m bench.scale
 
 lock: $(VENV)/ready ## resolve requirements.in anew, then each step's own lock from it
 	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(UPGRADE) requirements.in -o requirements.txt

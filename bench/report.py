@@ -34,7 +34,8 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line. `low` and `high`: the ratio's range over the rounds; None, as `theirs` and `ratio`, for what is counted exactly."""
+    """One line. `low` and `high`: the range over the rounds of the ratio, or of our figure where nothing is compared; None, as `theirs`
+    and `ratio`, for what is counted exactly."""
 
     name: str
     unit: str
@@ -63,9 +64,27 @@ def compared(
     return Row(name, unit, median(ours), median(theirs), median(ratios), min(ratios), max(ratios), goal, detail)
 
 
+def measured(name: str, unit: str, ours: Sequence[float], goal: Goal | None = None, detail: str = "") -> Row:
+    """A row of our own figures, one per round, with a goal of its own; the middle round counts."""
+    return Row(name, unit, median(ours), low=min(ours), high=max(ours), goal=goal, detail=detail)
+
+
+def never(name: str, unit: str, ours: Sequence[float], floor: float, detail: str = "") -> Row:
+    """A row of a figure that must not fall below `floor` in any round: the worst one counts."""
+    ratios = [figure / floor for figure in ours]
+    return Row(name, unit, min(ours), floor, min(ratios), min(ratios), max(ratios), Goal("≥", 1), detail)
+
+
 def counted(name: str, unit: str, ours: float, goal: Goal | None = None, detail: str = "") -> Row:
     """A row of something that does not vary."""
     return Row(name, unit, ours, goal=goal, detail=detail)
+
+
+def left_out(sentence: str, console: Console) -> None:
+    """Say why rows are missing; under STRICT=1 that is an AssertionError."""
+    if os.environ.get("STRICT") == "1":
+        raise AssertionError(sentence)
+    console.print(f"[yellow]{sentence}[/]")
 
 
 def show(rows: Sequence[Row], console: Console) -> None:
@@ -86,15 +105,21 @@ def show(rows: Sequence[Row], console: Console) -> None:
             )
 
 
-def save(rows: Sequence[Row], file: Path = RESULTS) -> None:
-    """Write the rows, and on what and when they were measured."""
+def save(rows: Sequence[Row], part: str = "bench", file: Path = RESULTS) -> None:
+    """Write the rows of one part, and on what and when they were measured; those of other parts stay."""
     machine: Mapping[str, Any] = {
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
     }
-    found = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine, "rows": [row.to_json() for row in rows]}
+    known = json.loads(file.read_text()) if file.exists() else {}
+    others = [row for row in known.get("rows", ()) if row.get("part") not in (None, part)]
+    found = {
+        "dates": {**known.get("dates", {}), part: datetime.now(UTC).isoformat(timespec="seconds")},
+        "machine": machine,
+        "rows": [*([{**row.to_json(), "part": part} for row in rows]), *others],
+    }
     file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 

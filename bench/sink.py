@@ -1,18 +1,22 @@
 """A mail server that only counts, in a process of its own, so that its CPU is nobody's. It takes the pipelined and the plain
 dialogue alike, and knows each recipient: a bench that loses a mail, or sends one twice, is an error and not a fast bench.
 
-    python -m bench.sink     prints its port; for every line on its input prints {"mails", "recipients", "bytes"} and starts anew
+    python -m bench.sink [PEM]   prints its port; for every line on its input prints {"mails", "recipients", "bytes", "cpu"} and
+                                 starts anew; "cpu" is its own, in µs. With a PEM file (key and certificate) it speaks TLS
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 _EHLO = b"250-sink.localhost\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 52428800\r\n"
@@ -94,24 +98,25 @@ class Sink:
     _out: IO[str]
 
     def taken(self) -> dict[str, int]:
-        """What came since the last call: mails, different recipients, bytes."""
+        """What came since the last call: mails, different recipients, bytes; and µs of CPU that the sink used."""
         self._in.write("\n")
         self._in.flush()
         found: dict[str, int] = json.loads(self._out.readline())
         return found
 
-    def expect(self, mails: int) -> int:
-        """The bytes taken since the last call; raises AssertionError unless exactly `mails` came, each for somebody else."""
+    def expect(self, mails: int) -> dict[str, int]:
+        """As `taken`; raises AssertionError unless exactly `mails` came, each for somebody else."""
         found = self.taken()
         if (found["mails"], found["recipients"]) != (mails, mails):
             raise AssertionError(f"{mails} mails were sent, the sink holds {found['mails']} for {found['recipients']} recipients")
-        return int(found["bytes"])
+        return found
 
 
 @contextmanager
-def running() -> Iterator[Sink]:
-    """A sink in another process, for as long as the block lasts."""
-    process = subprocess.Popen([sys.executable, "-m", "bench.sink"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def running(pem: Path | None = None) -> Iterator[Sink]:
+    """A sink in another process, for as long as the block lasts; over TLS with the key and certificate of `pem`."""
+    command = [sys.executable, "-m", "bench.sink", *([str(pem)] if pem else [])]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin and process.stdout
     try:
         yield Sink(int(process.stdout.readline()), process.stdin, process.stdout)
@@ -120,18 +125,24 @@ def running() -> Iterator[Sink]:
         process.wait()
 
 
-async def serve() -> None:
+async def serve(pem: str = "") -> None:
     """Serve until the input ends."""
-    tally = Tally()
+    tally, used = Tally(), 0.0
+    context = None
+    if pem:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(pem)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Session(tally), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: Session(tally), "127.0.0.1", 0, ssl=context, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
-        print(json.dumps({"mails": tally.mails, "recipients": len(tally.recipients), "bytes": tally.size}), flush=True)
+        spent, used = time.process_time() - used, time.process_time()
+        found = {"mails": tally.mails, "recipients": len(tally.recipients), "bytes": tally.size, "cpu": round(1e6 * spent)}
+        print(json.dumps(found), flush=True)
         tally.mails = tally.size = 0
         tally.recipients.clear()
     server.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(*sys.argv[1:]))

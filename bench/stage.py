@@ -13,8 +13,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from functions.launch.handler import Launch
-from functions.send_batch.handler import Pace, SendBatch
+from functions.send_batch.handler import SendBatch
 from functions.send_batch.mails import Mails
+from functions.send_batch.routes import Routes
+from functions.send_batch.run import Pace
 from local import starting
 from local.emulators import Emulators
 from local.seed import secrets
@@ -27,7 +29,7 @@ from shared.model.address import sid_of
 from shared.model.paths import Paths
 from shared.model.subscriber import CONFIRMED, EVERYONE
 from shared.model.tenant import Tenant
-from shared.ports import Create, Drive, File, Sheet, Workbook
+from shared.ports import Create, Drive, File, Sender, Sheet, Workbook
 from shared.providers.smtp import SmtpSender
 from shared.tokens import Tokens
 
@@ -81,12 +83,13 @@ class _Campaigns:
     """A workbook whose Campaigns tab wants these campaigns sent."""
 
     ids: Sequence[str]
+    schedule: str = ""
 
     async def workbook(self) -> Workbook:
         return Workbook("Europe/Lisbon", {console.CAMPAIGNS: 1})
 
     async def read(self, ranges: Sequence[str]) -> list[list[list[str]]]:
-        rows = [_ROW | {"ID": id} for id in self.ids]
+        rows = [_ROW | {"ID": id, "Schedule": self.schedule} for id in self.ids]
         return [[list(console.ROW_FIELDS), *([row.get(name, "") for name in console.ROW_FIELDS] for row in rows)]]
 
 
@@ -115,15 +118,24 @@ class Stage:
         tenant = Tenant("Lumen Coffee", letter.IDENTITY, "sheet", "folder")
         return cls(state, store, CountingBus(), links, paths, (await kept.get("pepper"))[0].value, kept, clock, objects, tenant)
 
-    def launch(self, campaigns: Sequence[str] = (CAMPAIGN,)) -> Launch:
+    def launch(self, campaigns: Sequence[str] = (CAMPAIGN,), schedule: str = "") -> Launch:
         """The real step on a Sheet and a folder of ours; of those ports it reads three verbs."""
-        sheet, drive = cast(Sheet, _Campaigns(campaigns)), cast(Drive, _Folder())
+        sheet, drive = cast(Sheet, _Campaigns(campaigns, schedule)), cast(Drive, _Folder())
         return Launch(self.store, self.bus, self.clock, self.objects, sheet, drive, self.links, self.paths, self.tenant)
 
-    def send_batch(self, sender: SmtpSender) -> SendBatch:
+    def send_batch(self, sender: Sender) -> SendBatch:
         """The real step, as its main.py builds it, in a process that has compiled nothing yet."""
         mails = Mails(self.objects, self.links)
-        return SendBatch(self.store, self.bus, self.clock, self.links, self.paths, sender, mails, _PACE)
+        return SendBatch(
+            self.store,
+            self.bus,
+            self.clock,
+            self.links,
+            self.paths,
+            Routes.only(sender, self.store, self.paths, _PACE.wait),
+            mails,
+            _PACE,
+        )
 
     @property
     def spent(self) -> Spent:
@@ -143,13 +155,14 @@ class Stage:
 
     async def seed(self, subscribers: int) -> None:
         """Confirmed subscribers, as sign-up and confirmation leave them."""
-        writes = [Create(self.paths.subscriber(self.sid(ADDRESS.format(n))), _subscriber(n)) for n in range(subscribers)]
+        writes = [Create(self.paths.subscriber(self.sid(ADDRESS.format(n))), subscriber(n)) for n in range(subscribers)]
         failed = [result for result in await self.store.write_many(writes) if not isinstance(result, str)]
         if failed:
             raise failed[0]
 
 
-def _subscriber(n: int) -> dict[str, Any]:
+def subscriber(n: int) -> dict[str, Any]:
+    """The document of the nth, confirmed."""
     tag = ("coffee", "tea", "berlin")[n % 3]
     return {
         "address": ADDRESS.format(n),

@@ -43,8 +43,12 @@ SYSTEM_TABS = (
     console.SUPPRESSIONS,
     console.DASHBOARD,
     console.ACTIVITY,
+    console.PROVIDERS,
 )
 HERE = Path(__file__).parent
+
+
+_MAILBOX = {"host": "127.0.0.1", "security": "none"}
 
 
 class Busy(Exception):
@@ -159,9 +163,7 @@ class Twin:
             "PUSH_CERTS": (self.state / "issuer" / "certs.json").as_uri(),
             "SHEETS_ENDPOINT": self.url,
             "DRIVE_ENDPOINT": self.url,
-            "SMTP_HOST": "127.0.0.1",
-            "SMTP_PORT": str(smtp_port),
-            "SMTP_SECURITY": "none",
+            "PROVIDERS": json.dumps([{"name": "mailbox", "kind": "smtp", "options": {**_MAILBOX, "port": str(smtp_port)}}]),
             "LEASE_MS": "15000",
             "BUDGET_MS": "8000",
             "RETRY_MS": "2000",

@@ -11,7 +11,7 @@ HELP = (
     "Import: paste contacts. Each row gets an answer; a consent source makes a contact mailable.",
     "Campaigns: a row is a campaign. Name a template and a segment (empty: everyone; or a tag), then choose Go.",
     "Schedule: empty is now, else 2026-12-31 09:30 in this workbook's time zone.",
-    "Dashboard, Subscribers, Suppressions, Activity: written by the system.",
+    "Dashboard, Providers, Subscribers, Suppressions, Activity: written by the system.",
 )
 CELLS = [[line] for line in HELP]  # of the tab START, from A1
 

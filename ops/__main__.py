@@ -65,6 +65,28 @@ def dead_letters(
 
 
 @app.command()
+def trace(
+    campaign: str, address: Annotated[str, typer.Argument(help="The reader's. It is not shown, or kept, anywhere.")]
+) -> None:
+    """Say why a reader got, or did not get, a campaign's mail. On the twin: STACK=embedded STATE_DIR=.twin/run TENANT=local."""
+    from ops.trace import Trace
+    from shared import config
+    from shared.model.address import sid_of
+    from shared.model.paths import Paths
+    from shared.stack.secrets import only_pepper, open_secrets
+    from shared.stack.store import open_store
+
+    async def work() -> None:
+        given = config.load(config.Base)
+        sid = sid_of(await only_pepper(open_secrets(given)), given.tenant, address)
+        async for line in Trace(open_store(given), Paths(given.tenant), sid).of(campaign):
+            typer.echo(line)
+
+    with _told():
+        asyncio.run(work())
+
+
+@app.command()
 def smoke(
     address: Address = "",
     run: Run = "",

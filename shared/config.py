@@ -10,7 +10,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TypeVar, get_type_hints
 
 from shared.errors import ConfigError
 
@@ -93,11 +93,7 @@ def load(cls: type[T], environ: Mapping[str, str] | None = None) -> T:
             continue
         hint = hints[item.name]
         try:
-            if get_origin(hint) is Literal:
-                one_of(name, text, *get_args(hint))
             values[item.name] = int(text) if hint is int else text
-        except ConfigError as error:
-            problems.append(str(error))
         except ValueError:
             problems.append(f"{name} must be a whole number")
     if problems:

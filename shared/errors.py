@@ -8,6 +8,7 @@ PipelineError
 ├── Unauthenticated  a push, tick or webhook without a valid proof of its sender
 ├── Conflict         a write's precondition did not hold (or its own reply was lost: read back)
 ├── NotFound         the named file, object or document is not there
+├── Denied           a service refuses us: a wrong password, an account that is suspended; somebody has to mend it
 └── Unavailable      a service did not answer, or said "later"; trying again is right
 """
 
@@ -59,6 +60,10 @@ class Conflict(PipelineError):
 
 class NotFound(PipelineError):
     """What was asked for does not exist."""
+
+
+class Denied(PipelineError):
+    """A service knows us and refuses us. The message is its code, never free text."""
 
 
 class Unavailable(PipelineError):

@@ -4,6 +4,7 @@
     {base}/track/k/{track token}/{n}.{target}.{signature}  click: the target is signed at compile time with the campaign
     {base}/unsubscribe/{leave token}                       one-click POST, and the page
     {base}/subscribe/confirm/{confirm token}               double opt-in
+    b+{message token}@{domain}                             where a mail's bounces go (VERP)
 
 A hit needs no store: the link carries its target, so there is no open redirect, and links outlive purges.
 """
@@ -11,12 +12,19 @@ A hit needs no store: the link carries its target, so there is no open redirect,
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from shared.errors import BadToken
 from shared.model.ref import MailRef
-from shared.tokens import Tokens
+from shared.tokens import Purpose, Tokens
+
+MAX_LOCAL_PART = 64  # octets, RFC 5321 §4.5.3.1.1
+_OF_MAIL: tuple[Purpose, ...] = ("track", "leave", "message")
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [first + second for first in _BASE32 for second in _BASE32]
+_RETURN_PATH = re.compile(r"[Bb]\+([^~@]+)~([A-Za-z2-7]{26})~([^~@.]*)\.([A-Za-z2-7]{26})")  # in base32
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,11 @@ class Links:
 
     base: str
     tokens: Tokens
+
+    def of_mail(self, ref: MailRef, domain: str) -> tuple[str, str, str]:
+        """What each mail carries: `track_token`, `unsubscribe` and `message_id`, made at once."""
+        track, leave, message = self.tokens.sign_each(_OF_MAIL, ref.text)
+        return track, f"{self.base}/unsubscribe/{leave}", f"<{message}@{domain}>"
 
     def track_token(self, ref: MailRef) -> str:
         return self.tokens.sign("track", ref.text)
@@ -47,6 +60,20 @@ class Links:
         """Deterministic, so a repeat would be seen as one; with angle brackets."""
         return f"<{self.tokens.sign('message', ref.text)}@{domain}>"
 
+    def return_path(self, ref: MailRef, domain: str) -> str:
+        """The envelope sender of one mail, so that any bounce of it tells which; "" when its local part would be too long, for the
+        plain one to be used.
+
+        Some servers fold a local part to one case on a bounce's way. Where there is room (campaign and key of up to 7 characters),
+        the token's bytes are therefore in base32, and a folded address is still read; otherwise they are in base64url, and a
+        folded address is a BadToken.
+        """
+        token = self.tokens.sign("message", ref.text)
+        signature = base64.urlsafe_b64decode(f"{token[-22:]}==")
+        folded = f"{ref.campaign}~{_base32(bytes.fromhex(ref.sid))}~{ref.key}.{_base32(signature)}"
+        fitting = next((form for form in (folded, token) if len(form) + 2 <= MAX_LOCAL_PART), "")
+        return f"b+{fitting}@{domain}" if fitting else ""
+
     def confirm(self, sid: str, consent: str, expires: int) -> str:
         """`expires` in milliseconds."""
         return f"{self.base}/subscribe/confirm/{self.tokens.sign('confirm', f'{sid}.{consent}.{expires // 1000}')}"
@@ -60,6 +87,21 @@ class Links:
     def read_message_id(self, message_id: str) -> MailRef:
         """From a Message-ID with or without brackets and domain; raises BadToken."""
         return MailRef.parse(self.tokens.verify("message", message_id.strip().strip("<>").rpartition("@")[0]))
+
+    def read_return_path(self, address: str) -> MailRef:
+        """The mail that a bounce's recipient speaks of, with or without brackets; raises BadToken."""
+        local = address.strip().strip("<>").rpartition("@")[0]
+        found = _RETURN_PATH.fullmatch(local)
+        if found is None:
+            return MailRef.parse(self.tokens.verify("message", local[2:] if local[:2] in ("b+", "B+") else ""))
+        campaign, sid, key, signature = found.groups()
+        sid, signature = _base64(sid), _base64(signature)
+        for fold in (str, str.upper, str.lower):  # an id is in one case, or its address was not folded
+            try:
+                return MailRef.parse(self.tokens.verify("message", f"{fold(campaign)}~{sid}~{fold(key)}.{signature}"))
+            except BadToken:
+                continue
+        raise BadToken("not a return path of ours")
 
     def read_target(self, campaign: str, signed_target: str) -> tuple[int, str]:
         """(link number, target); raises BadToken for a target not signed for this campaign."""
@@ -79,6 +121,20 @@ class Links:
         if int(expires) * 1000 < now:
             raise BadToken("expired")
         return sid, consent
+
+
+def _base32(data: bytes) -> str:
+    """16 bytes as 26 lower-case characters, without padding; for each mail, so without base64's slow way."""
+    bits = int.from_bytes(data, "big") << 2
+    return "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, -1, -10)])
+
+
+def _base64(text: str) -> str:
+    """26 characters of base32 in base64url; raises BadToken for a second spelling of the same bytes."""
+    data = base64.b32decode(text.upper() + "======")
+    if _base32(data) != text.lower():
+        raise BadToken("not a token of ours")
+    return base64.urlsafe_b64encode(data)[:22].decode()
 
 
 def trackable(target: str) -> bool:

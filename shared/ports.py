@@ -8,6 +8,8 @@ Unix epoch, because Firestore's Minimum and Maximum apply to numbers only.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
@@ -103,11 +105,16 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What `page` and `count` select: at most one equality, at most one array membership, ids below `below` (exclusive)."""
+    """What `page` and `count` select: at most one equality, at most one array membership, ids below `below` (exclusive).
+
+    `at_most`: a number field that is there and at most this. It stands alone; the page then begins with the smallest (then by id), and
+    takes no `after`: whoever works through it changes the field.
+    """
 
     equals: tuple[str, Value] | None = None
     contains: tuple[str, Value] | None = None
     below: str | None = None
+    at_most: tuple[str, int] | None = None
 
 
 class Store(Protocol):
@@ -286,15 +293,38 @@ class Drive(Protocol):
 
 # --- Sender -----------------------------------------------------------------------------------------------------------
 
-Kind: TypeAlias = Literal["sent", "recipient", "message", "throttle", "temporary", "ours", "down", "unknown"]
+Kind: TypeAlias = Literal["sent", "recipient", "message", "throttle", "temporary", "ours", "down", "unknown", "unsent"]
+Pieces: TypeAlias = "tuple[str | int, ...]"  # fixed text, and numbers of values (see `Outgoing.values`) in between
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One rendering of a mail, for a provider that makes the MIME itself and puts each recipient's values in.
+
+    `html` is () for a mail of text only. `headers` are those beyond From, Reply-To, To, Subject and Date; the values in them are
+    header text. Every value is ready for where it stands (escaped in HTML), so that a provider must not escape it again.
+    """
+
+    from_name: str
+    from_address: str
+    reply_to: str  # "" for none
+    subject: Pieces
+    text: Pieces
+    html: Pieces
+    headers: Mapping[str, Pieces]
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One mail, ready for the wire: CRLF line ends, dot-stuffed, ending in CRLF, without the final lone dot."""
+    """One mail. For a sender of the form "wire" `data` is its bytes: CRLF line ends, dot-stuffed, ending in CRLF, without the final
+    lone dot. For one of the form "letter" there are `letter`, the same object for all mails that share it, and `values`."""
 
-    recipient: str  # envelope address, ASCII (IDNA domain)
-    data: bytes
+    recipient: str  # envelope address; ASCII (IDNA domain), or UTF-8 where the sender takes SMTPUTF8
+    data: bytes = b""
+    return_path: str = ""  # where its bounces go, when not to the `envelope_from` of all
+    ref: str = ""  # MailRef.text: tells this mail from every other; a provider keeps it as metadata, or as idempotency key
+    letter: Letter | None = None
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,8 +333,8 @@ class Outcome:
 
     sent: accepted · recipient: this address is refused (`hard`: for good) · message: the content is refused · throttle,
     temporary: later may work · ours: our configuration or reputation · down: definitely not handed over · unknown: the
-    connection was lost after the content; never resend. `code` is the provider's code ("550 5.1.1"), never free text, which
-    may hold addresses.
+    connection was lost after the content; never resend · unsent: not begun, because it was time to stop. `code` is the provider's
+    code ("550 5.1.1"), never free text, which may hold addresses.
     """
 
     kind: Kind
@@ -312,17 +342,41 @@ class Outcome:
     hard: bool = False
 
 
-class Sender(Protocol):
-    """A way out for mail."""
+class Stop:
+    """When no more mails are to be begun: a moment, or the word of whoever ends the process."""
 
-    window: int  # most mails per `send` call
+    def __init__(self, at: float = math.inf) -> None:
+        """`at`: on the scale of `time.monotonic`, in seconds."""
+        self.at = at
+
+    def now(self) -> None:
+        """From now on."""
+        self.at = 0.0
+
+    @property
+    def come(self) -> bool:
+        """Whether it is time."""
+        return time.monotonic() >= self.at
+
+
+class Sender(Protocol):
+    """A way out for mail. `window`: most mails of one `send`; `form`: what it takes (see Outgoing)."""
+
+    window: int
+
+    @property
+    def form(self) -> Literal["wire", "letter"]: ...
 
     async def ready(self) -> None:
-        """Connect and authenticate ahead, so that a dead provider costs no `unknown`. Raises Unavailable."""
+        """Connect and authenticate ahead, so that a dead provider costs no `unknown`. Raises Unavailable; Denied for what an "ours"
+        would say."""
         ...
 
-    async def send(self, envelope_from: str, mails: Sequence[Outgoing]) -> list[Outcome]:
-        """Hand over; one outcome per mail, in order. Never raises for what a provider or network does."""
+    async def send(self, envelope_from: str, mails: Sequence[Outgoing], stop: Stop | None = None) -> list[Outcome]:
+        """Hand over; one outcome per mail, in order. Never raises for what a provider or network does.
+
+        Once `stop` has come no further mail is begun: those left are "unsent".
+        """
         ...
 
     async def close(self) -> None: ...

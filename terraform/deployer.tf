@@ -64,16 +64,18 @@ resource "google_cloudbuild_trigger" "main" {
     _STATE_BUCKET = var.state_bucket
     _VARIABLES = jsonencode({ # what was planned with here is planned with there
       alert_email        = var.alert_email
+      bounce_domain      = var.bounce_domain
       budget             = var.budget
+      dkim               = var.dkim
       domain             = var.domain
       firestore_database = var.firestore_database
       firestore_location = var.firestore_location
+      mail_providers     = var.mail_providers
       paused             = var.paused
       project            = var.project
       regions            = var.regions
       repository         = var.repository
       smoke_address      = var.smoke_address
-      smtp               = var.smtp
       state_bucket       = var.state_bucket
       tenant             = var.tenant
     })

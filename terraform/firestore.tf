@@ -4,11 +4,12 @@
 locals {
   # collection group => field => order or array_config. A test compares this with the queries that the tests issued.
   indexes = {
-    batches      = { state = "ASCENDING", unsettled = "ASCENDING" }
+    batches      = { due = "ASCENDING", group = "ASCENDING", leftover = "ASCENDING", state = "ASCENDING", unsettled = "ASCENDING" }
     campaigns    = { active = "ASCENDING" }
     console      = {}
     consents     = {}
     deliveries   = { labels = "CONTAINS" }
+    providers    = {}
     subscribers  = { segments = "CONTAINS", status = "ASCENDING" }
     suppressions = { reasons = "CONTAINS" }
     tenants      = {}

@@ -22,23 +22,28 @@ locals {
     launch = {
       trigger   = "tick"
       store     = ["get", "list", "create", "update"]
-      objects   = ["create", "get"]
+      objects   = ["create", "get", "list"]
       publishes = ["send-requests"]
       secrets   = ["signing-key"]
-      env       = {}
-      timeout   = 170, memory = "1Gi", cpu = "1", concurrency = 1, min = 0, max = 2
+      env = {
+        PROVIDERS     = jsonencode(var.mail_providers)
+        BOUNCE_DOMAIN = var.bounce_domain == null ? "" : var.bounce_domain
+        DKIM_DOMAIN   = try(var.dkim.domain, "")
+        DKIM_SELECTOR = try(var.dkim.selector, "")
+      }
+      timeout = 170, memory = "1Gi", cpu = "1", concurrency = 1, min = 0, max = 2
     }
     send_batch = {
       trigger   = "send-requests"
       store     = ["get", "list", "create", "update"]
       objects   = ["get", "list"]
       publishes = ["engagement-events", "send-requests"]
-      secrets   = ["signing-key", "smtp-password"]
+      secrets   = ["signing-key"] # and those of local.own
       env = {
-        SMTP_HOST     = var.smtp.host
-        SMTP_PORT     = tostring(var.smtp.port)
-        SMTP_SECURITY = var.smtp.security
-        SMTP_USERNAME = var.smtp.username
+        PROVIDERS     = jsonencode(var.mail_providers)
+        BOUNCE_DOMAIN = var.bounce_domain == null ? "" : var.bounce_domain
+        DKIM_DOMAIN   = try(var.dkim.domain, "")
+        DKIM_SELECTOR = try(var.dkim.selector, "")
       }
       timeout = 300, memory = "512Mi", cpu = "1", concurrency = 8, min = 0, max = 10
     }

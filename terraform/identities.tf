@@ -87,6 +87,13 @@ resource "google_secret_manager_secret_iam_member" "reader" {
   member    = google_service_account.step[each.value.step].member
 }
 
+resource "google_secret_manager_secret_iam_member" "own" {
+  for_each  = toset(local.own)
+  secret_id = google_secret_manager_secret.this[each.value].secret_id
+  role      = google_project_iam_custom_role.secret.id
+  member    = google_service_account.step["send_batch"].member
+}
+
 # --- Objects
 
 resource "google_project_iam_custom_role" "objects" {

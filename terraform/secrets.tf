@@ -2,13 +2,15 @@
 # what somebody else gives us is added by hand: README, "Going live". Rotation: docs/operations.md.
 
 locals {
+  # Those of the operator's own accounts and keys, which send_batch reads.
+  own = concat([for one in var.mail_providers : "provider-${one.name}"], var.dkim == null ? [] : ["dkim-key"])
+
   # name => whether its first version is made up here
-  secrets = {
+  secrets = merge({ for name in local.own : name => false }, {
     pepper          = true # turns an address into a subscriber's id: it can never change
     signing-key     = true # signs the links in mails
-    smtp-password   = false
     webhook-generic = true # the other side has to be told: gcloud secrets versions access
-  }
+  })
 }
 
 ephemeral "random_password" "made_up" {

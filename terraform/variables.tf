@@ -63,21 +63,69 @@ variable "tenant" {
   }
 }
 
-variable "smtp" {
-  description = "The mail server that takes our mail. The password is not here but in the secret smtp-password. security: starttls or tls."
-  type = object({
-    host     = string
-    port     = optional(number, 587)
-    security = optional(string, "starttls")
-    username = optional(string, "")
-  })
+variable "mail_providers" {
+  description = "The ways out for mail, the preferred first. kind: smtp, ses, sendgrid, postmark, mailgun or mandrill; options: docs/adding-a-provider.md. The key or password of each is not here but in the secret provider-NAME. weight 0 stands by; rate is mails a second, daily a day, 0 for no limit; domains and engaged (any, engaged, lapsed) choose whom it takes; warm_up is its first day (2026-12-01) while its reputation grows."
+  type = list(object({
+    name    = string
+    kind    = string
+    options = optional(map(string), {})
+    weight  = optional(number, 1)
+    rate    = optional(number, 0)
+    daily   = optional(number, 0)
+    domains = optional(list(string), [])
+    engaged = optional(string, "any")
+    warm_up = optional(string)
+  }))
   validation {
-    condition     = contains(["starttls", "tls"], var.smtp.security)
+    condition     = length(var.mail_providers) > 0 && length(distinct(var.mail_providers[*].name)) == length(var.mail_providers)
+    error_message = "At least one, each with a name of its own."
+  }
+  validation {
+    condition     = alltrue([for one in var.mail_providers : can(regex("^[a-z0-9][a-z0-9-]{0,29}$", one.name))])
+    error_message = "A name is lowercase letters, digits and hyphens, 30 at most."
+  }
+  validation {
+    condition     = alltrue([for one in var.mail_providers : contains(["smtp", "ses", "sendgrid", "postmark", "mailgun", "mandrill"], one.kind)])
+    error_message = "kind is smtp, ses, sendgrid, postmark, mailgun or mandrill."
+  }
+  validation {
+    condition     = alltrue([for one in var.mail_providers : contains(["starttls", "tls"], lookup(one.options, "security", "starttls"))])
     error_message = "security is starttls (port 587) or tls (port 465): a password never travels in the clear."
   }
   validation {
-    condition     = can(regex("^[A-Za-z0-9.-]+\\.[A-Za-z0-9-]+$", var.smtp.host)) && var.smtp.port > 0 && var.smtp.port < 65536 && var.smtp.port != 25
-    error_message = "A host name and a port; Google Cloud lets nothing out on port 25, so take 587, 465 or 2525."
+    condition     = alltrue([for one in var.mail_providers : one.kind != "smtp" || (can(regex("^[A-Za-z0-9.-]+\\.[A-Za-z0-9-]+$", lookup(one.options, "host", ""))) && can(regex("^[1-9][0-9]{1,4}$", lookup(one.options, "port", "587"))) && lookup(one.options, "port", "587") != "25")])
+    error_message = "smtp needs the option host, a host name; Google Cloud lets nothing out on port 25, so take 587, 465 or 2525."
+  }
+  validation {
+    condition     = alltrue([for one in var.mail_providers : contains(["any", "engaged", "lapsed"], one.engaged) && one.weight >= 0 && one.rate >= 0 && one.daily >= 0])
+    error_message = "engaged is any, engaged or lapsed; weight, rate and daily are not negative."
+  }
+  validation {
+    condition     = alltrue([for one in var.mail_providers : one.warm_up == null || can(formatdate("YYYY", "${coalesce(one.warm_up, "x")}T00:00:00Z"))])
+    error_message = "warm_up is a day, such as 2026-12-01."
+  }
+}
+
+variable "dkim" {
+  description = "Signs what leaves by SMTP, for servers that do not sign themselves: the domain, and the selector whose public key stands in its DNS. The private key (PEM) goes into the secret dkim-key. Null: not signed by us."
+  type = object({
+    domain   = string
+    selector = string
+  })
+  default = null
+  validation {
+    condition     = var.dkim == null || can(regex("^[a-z0-9.-]+\\.[a-z0-9-]+ [a-z0-9][a-z0-9.-]*$", "${var.dkim.domain} ${var.dkim.selector}"))
+    error_message = "A domain, such as news.lumen-coffee.com, and a selector, such as s1."
+  }
+}
+
+variable "bounce_domain" {
+  description = "The domain of return paths that tell whose mail bounced; its MX must be a mailbox that you read. Null: bounces go to the From address."
+  type        = string
+  default     = null
+  validation {
+    condition     = var.bounce_domain == null || can(regex("^[a-z0-9.-]+\\.[a-z0-9-]+$", coalesce(var.bounce_domain, "x")))
+    error_message = "A domain, such as bounces.lumen-coffee.com."
   }
 }
 

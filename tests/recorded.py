@@ -71,8 +71,9 @@ def _count(collection: str, filter: Filter = Filter()) -> Iterator[Fact]:
     if filter.below == "":
         return
     yield from (("store", "get"), ("store", "list"))
-    if filter.equals or filter.contains:
-        equals, contains = (condition[0] if condition else None for condition in (filter.equals, filter.contains))
+    if filter.equals or filter.contains or filter.at_most:
+        ascending = filter.equals or filter.at_most  # the same index serves both
+        equals, contains = (condition[0] if condition else None for condition in (ascending, filter.contains))
         yield "queries", Query(collection.rpartition("/")[2], equals, contains)
 
 
@@ -100,7 +101,7 @@ def _object_get(name: str) -> Iterator[Fact]:
 
 
 def _secret(name: str) -> Iterator[Fact]:
-    yield "secrets", name
+    yield "secrets", "provider-*" if name.startswith("provider-") else name
 
 
 def _published(topic: str, messages: Sequence[Mapping[str, Any]]) -> Iterator[Fact]:

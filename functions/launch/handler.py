@@ -6,29 +6,39 @@ a template is kept by its hash, batches are created under fixed ids, and a campa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import hashlib
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from shared.errors import BadInput, Conflict, NotFound, Unavailable
 from shared.links import Links
 from shared.logs import log
-from shared.model import batch, console
-from shared.model.campaign import ENDED, answered, progress
+from shared.model import console
+from shared.model.campaign import answered
 from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.model.provider import Provider
 from shared.model.subscriber import EVERYONE
 from shared.model.tenant import Tenant
 from shared.ports import Bus, Clock, Create, Document, Drive, File, Filter, Merge, Objects, Sheet, Store
 
-from . import rows
+from . import pace, recent, rows, sends
+from .allowance import Allowances
 from .freeze import find, freeze, letters
+from .preflight import FIELDS, SAMPLE, Audience, Checks, preflight, thawed
+from .preflight_report import Report
+from .release import Singles
 from .rows import Row
 from .sweep import settle, sweep
+from .tick import Tick
+from .wishes import unseen, wish
 
 
 @dataclass(frozen=True)
 class Launch:
-    """The step's dependencies."""
+    """The step's dependencies. `providers`: the ways out for mail as far as they have limits, () for none."""
 
     store: Store
     bus: Bus
@@ -39,32 +49,38 @@ class Launch:
     links: Links
     paths: Paths
     tenant: Tenant
+    providers: Sequence[Provider] = ()
+    checks: Checks = field(default_factory=Checks)
 
     async def handle(self) -> None:
         """One tick. A Sheet or Drive that does not answer stops new campaigns, never those on their way."""
         await self.links.tokens.fresh()
-        files: list[File] | None = None
+        now, files = self.clock.now(), None
+        allowances = await Allowances.open(self.store, self.paths, self.providers, now)
+        tick = Tick(self.store, self.bus, self.objects, self.paths, allowances, self.clock)
         try:
             workbook = await self.sheet.workbook()
             files = await self.drive.list(self.tenant.folder)
             await self._system_mails(files)
             if console.CAMPAIGNS in workbook.tabs:  # else sync_sheet makes it at its next tick
-                await self._rows(workbook.zone)
+                await self._rows(workbook.zone, tick)
         except (Unavailable, NotFound) as error:
             log("ERROR", f"the Sheet or the Drive folder cannot be read: {error}")
         except BadInput as error:  # a header that cannot be trusted
             log("WARNING", str(error))
-        for campaign in await self._active():
-            try:
-                await self._advance(campaign, files)
-            except (Conflict, Unavailable) as error:
-                log("WARNING", f"left to the next tick: {error}", campaign=campaign.id)
         for system in (CONFIRM, WELCOME):
-            try:
-                await sweep(self.store, self.bus, self.paths, system, self.clock.now())
-                await settle(self.store, self.paths, system, self.clock.now())
-            except Unavailable as error:
-                log("WARNING", f"left to the next tick: {error}", campaign=system)
+            async with _left_to_the_next(system):
+                await sweep(self.store, self.bus, self.paths, system, now, Singles(self.store))
+                await settle(self.store, self.paths, system, now)
+        tick.campaigns = {campaign.id: campaign for campaign in await self._active()}
+        for id in tick.campaigns:
+            async with _left_to_the_next(id):
+                await tick.acquaint(id)
+        for id, campaign in list(tick.campaigns.items()):
+            async with _left_to_the_next(id):
+                if campaign.data["state"] != "scheduled" or await self._start(campaign, files, tick):
+                    await tick.advance(id)
+        await allowances.report()
 
     # --- system mails ---
 
@@ -98,8 +114,9 @@ class Launch:
 
     # --- rows ---
 
-    async def _rows(self, zone: str) -> None:
-        """Act on the rows that changed since the last tick; one read when none did."""
+    async def _rows(self, zone: str, tick: Tick) -> None:
+        """Act on the rows that changed since the last tick; one read when none did. A campaign's change and what was seen of its row are
+        one commit, so that a command is not given twice."""
         [cells] = await self.sheet.read([f"{console.CAMPAIGNS}!A1:Z"])
         if not cells:
             return
@@ -111,100 +128,64 @@ class Launch:
         documents = await self.store.get_many([self.paths.campaign(row.id) for row in changed])
         done: dict[str, str] = {}
         for row, document in zip(changed, documents, strict=True):
-            changes = self._wish(row, document, zone)
+            mark = {f"rows.{row.id}": row.hash}
             try:
-                if changes:
-                    await self._save(row.id, document, changes)
-                done[f"rows.{row.id}"] = row.hash
+                if changes := await self._wish(row, document, zone, tick):
+                    await self.store.commit([self._write(row.id, document, changes), Merge(self.paths.console, mark)])
+                else:
+                    done |= mark
             except (Conflict, Unavailable) as error:
                 log("WARNING", f"left to the next tick: {error}", campaign=row.id)
         if done:
             await self.store.commit([Merge(self.paths.console, done)])
 
-    async def _save(self, campaign: str, document: Document | None, changes: dict[str, Any]) -> None:
+    async def _wish(self, row: Row, document: Document | None, zone: str, tick: Tick) -> dict[str, Any]:
+        """What a row changes; {} for nothing."""
+        if row.problem or row.wanted not in sends.KINDS:
+            return wish(row, document, zone, tick.now)
+        try:
+            options = row.options(zone)
+        except BadInput as error:
+            return unseen(row, str(error), tick.now)
+        try:
+            ranked = tick.allowances.warming
+            changes = await sends.again(self.store, self.objects, self.paths, row, document, options, ranked, tick.now)
+        except BadInput as error:
+            return {"row": row.fields, **answered(str(error), tick.now)}
+        if document and changes:
+            changes["recent"] = await self._recent(Document(document.path, "", {**document.data, **changes}), tick)
+        return changes
+
+    async def _recent(self, campaign: Document, tick: Tick) -> list[dict[str, Any]]:
+        """Whose mails count for the cap of a campaign that begins to send."""
+        if not recent.capped(campaign.data):
+            return []
+        days = campaign.data["policy"].get("days", 1)
+        return recent.of(campaign, await recent.lately(self.store, self.paths, days, tick.now))
+
+    def _write(self, campaign: str, document: Document | None, changes: dict[str, Any]) -> Create | Merge:
         path = self.paths.campaign(campaign)
         if document is None:
-            await self.store.commit([Create(path, {"kind": "campaign", "state": "draft", "active": False, **changes})])
-        else:
-            await self.store.commit([Merge(path, changes, if_version=document.version)])
-
-    def _wish(self, row: Row, document: Document | None, zone: str) -> dict[str, Any]:
-        """What the row's Wanted cell changes, given the campaign's state; {} for nothing."""
-        now = self.clock.now()
-        state = document.data["state"] if document else "draft"
-
-        def say(sentence: str, **changes: Any) -> dict[str, Any]:
-            return {"row": row.fields, **changes, **answered(sentence, now)}
-
-        if row.problem:
-            return say(row.problem)
-        match row.wanted, state:
-            case "go", "draft" | "scheduled":
-                try:
-                    at = rows.due(row.schedule, zone, now)
-                except BadInput as error:
-                    return say(str(error), state="draft", active=False)
-                return say(
-                    f"Scheduled for {row.schedule} ({zone})." if row.schedule else "Starting.",
-                    state="scheduled",
-                    at=at,
-                    active=True,
-                )
-            case "go", "paused":
-                return say("Resumed.", state="running")
-            case (("go" | "pause" | "cancel"), ("completed" | "cancelled")):
-                return say("This campaign has ended. Use a new row to send again.")
-            case "pause", "running" | "paused":
-                return say("Paused. Choose Go to resume, Cancel to stop for good.", state="paused")
-            case "pause", "scheduled":
-                return say("Taken off the schedule. Choose Go to schedule it again.", state="draft", active=False)
-            case "pause", "draft":
-                return say("It has not started, so there is nothing to pause.")
-            case "cancel", "draft" | "scheduled":
-                return say("Cancelled before it started.", state="cancelled", active=False)
-            case "cancel", "running" | "paused":
-                return say("Cancelled: what was handed over has gone, the rest will not.", state="cancelled")
-            case "draft", "scheduled":
-                return say("No longer scheduled.", state="draft", active=False)
-            case "draft", "running" | "paused":
-                return say("It has started. Choose Pause or Cancel to stop it.")
-            case "draft", "draft" if document:
-                return say("Draft. Choose Go to send it.")
-            case (("draft" | "go" | "pause" | "cancel"), _):
-                return {}
-        return say(f"Wanted must be Draft, Go, Pause or Cancel, not “{row.wanted[:30]}”.")
+            return Create(path, {"kind": "campaign", "state": "draft", "active": False, **changes})
+        return Merge(path, changes, if_version=document.version)
 
     # --- campaigns on their way ---
 
     async def _active(self) -> list[Document]:
+        """Those that get what providers have left first come first."""
         found: list[Document] = []
         while True:
             page = await self.store.page(self.paths.campaigns, Filter(equals=("active", True)), found[-1].id if found else "")
             found += page
             if len(page) < 300:
-                return found
+                return sorted(found, key=lambda one: recent.turn(one.id, one.data))
 
-    async def _advance(self, campaign: Document, files: Sequence[File] | None) -> None:
-        """Start a campaign that is due, bring back its batches, end it when all are done. `files`: None when they cannot be read."""
-        now, data = self.clock.now(), campaign.data
-        if data["state"] == "scheduled":
-            if data["at"] <= now and files is not None:
-                await self._start(campaign, files)
-            return
-        if not data.get("cut") and data["state"] == "running":
-            await self._cut(campaign.id)
-        if data["state"] == "paused":
-            return
-        still_open = await sweep(self.store, self.bus, self.paths, campaign.id, now)
-        if still_open and data["state"] not in ENDED:
-            return
-        watched = await settle(self.store, self.paths, campaign.id, now)
-        if not still_open:
-            await self._end(campaign, watched)
-
-    async def _start(self, campaign: Document, files: Sequence[File]) -> None:
-        """Freeze the mail, count the audience, cut it. A fault sends the campaign back to draft with its sentence."""
-        now, row = self.clock.now(), campaign.data["row"]
+    async def _start(self, campaign: Document, files: Sequence[File] | None, tick: Tick) -> bool:
+        """Freeze the mail and count the audience of a campaign that is due; whether it runs then. `files`: None when they cannot be read.
+        A fault sends the campaign back to draft with its sentence."""
+        row, data = campaign.data["row"], campaign.data
+        if data["at"] > tick.now or files is None:
+            return False
         try:
             mail = await self._freeze(find(letters(files), row["template"]), campaign.id, row["subject"])
             segment = row["segment"]
@@ -212,56 +193,68 @@ class Launch:
             if not expected:
                 there = "confirmed yet" if segment == EVERYONE else f"in the segment “{segment[:40]}” yet"
                 raise BadInput(f"Nobody is {there}.")
+            report = await self._preflight(campaign.id, mail, segment, expected)
         except BadInput as error:
             sentence = f"{error} Then choose Draft, and Go once the row says so."
-            await self._save(campaign.id, campaign, {"state": "draft", "active": False, **answered(sentence, now)})
-            return
-        parts = len(batch.ranges(expected))
+            await tick.save(campaign.id, {"state": "draft", "active": False, **answered(sentence, tick.now)})
+            return False
+        by_roster = data.get("when") or tick.allowances.warming
+        parts = 0 if by_roster else math.ceil(expected / pace.size(data.get("rate", 0)))
+        policy = dict(self.tenant.policy)
+        if policy:
+            policy["zone"] = policy.get("zone") or data["zone"]
         changes = {
             "state": "running",
             "mail": mail,
             "segment": segment,
-            "frozen_at": now,
+            "frozen_at": tick.now,
             "expected": expected,
-            "parts": parts,
             "cut": False,
-            **answered(f"Sending to {expected:,}.", now),
+            "sends": [{"key": "", "kind": "all", "expected": expected, "parts": parts, "at": tick.now}],
+            "policy": policy,
+            "preflight": asdict(report),
+            "next_at": 0,
+            "until": 0,
         }
-        await self._save(campaign.id, campaign, changes)
-        await self._cut(campaign.id)
+        changes |= answered(f"{sends.sending(data | changes)}. {report.sentence()}".strip(), tick.now)
+        changes["recent"] = await self._recent(Document(campaign.path, "", data | changes), tick)
+        await tick.save(campaign.id, changes)
+        await self.store.commit([Merge(self.paths.console, {f"audiences.{_digest(segment)}": expected})])
+        for other in tick.campaigns:
+            await tick.acquaint(other)  # before the first mail of this one
+        return True
 
-    async def _cut(self, campaign: str) -> None:
-        """Make every batch under its fixed id, publish, and note that it is done. Repeating it is harmless."""
-        plan = await self.store.get(self.paths.campaign(campaign), ["expected"])
-        if plan is None:
-            return
-        now = self.clock.now()
-        named = {f"{n:06d}": source for n, source in enumerate(batch.ranges(plan.data["expected"]))}
-        results = await self.store.write_many(
-            [Create(self.paths.batch(campaign, name), batch.new(source, now)) for name, source in named.items()]
+    async def _preflight(self, campaign: str, mail: Mapping[str, Any], segment: str, expected: int) -> Report:
+        """What speaks against this mail to this audience; raises BadInput when it must not go."""
+        within, most = Filter(contains=("segments", segment)), min(SAMPLE, max(5, expected // 100))
+        sample = await self.store.page(self.paths.subscribers, within, limit=most, fields=FIELDS)
+        seen = await self.store.get(self.paths.console, ["audiences"])
+        report = await preflight(
+            await thawed(self.objects, campaign, mail),
+            links=self.links,
+            dns=self.checks.dns,
+            spam=self.checks.spam,
+            audience=Audience(segment, expected, [one.data for one in sample]),
+            previous=seen.data.get("audiences", {}).get(_digest(segment)) if seen else None,
+            sending=self.checks.sending,
         )
-        failed = [result for result in results if isinstance(result, Unavailable)]
-        if failed:
-            raise failed[0]
-        await self.bus.publish(batch.TOPIC, [batch.request(campaign, name) for name in named])
-        await self.store.commit([Merge(self.paths.campaign(campaign), {"cut": True})])
-        log("INFO", "launched", campaign=campaign, expected=plan.data["expected"], batches=len(named))
-
-    async def _end(self, campaign: Document, watched: int) -> None:
-        """Note the end, and stay active while `watched` unknown mails may still be heard of."""
-        now, data = self.clock.now(), campaign.data
-        totals = await progress(self.store, self.paths, campaign.id)
-        changes: dict[str, Any] = {"totals": totals, "active": watched > 0}
-        if data["state"] == "running":
-            changes |= {"state": "completed", **answered(_done(totals), now)}
-        elif data["state"] == "completed" and totals != data.get("totals"):
-            changes |= answered(_done(totals), now)
-        elif totals == data.get("totals") and changes["active"] == data["active"]:
-            return
-        await self._save(campaign.id, campaign, changes)
+        log("INFO", "preflight", campaign=campaign, **asdict(report))
+        if report.faults:
+            raise BadInput(report.sentence())
+        return report
 
 
-def _done(totals: dict[str, int]) -> str:
-    parts = [f"{totals['sent']:,} sent"]
-    parts += [f"{totals[name]:,} {name}" for name in ("failed", "suppressed", "skipped", "cancelled", "unknown") if totals[name]]
-    return f"Done: {', '.join(parts)}."
+def _digest(segment: str) -> str:
+    """A segment's name as the name of a field."""
+    return hashlib.sha256(segment.encode()).hexdigest()[:16]
+
+
+@asynccontextmanager
+async def _left_to_the_next(campaign: str) -> AsyncIterator[None]:
+    """What cannot be done for one campaign now is left to the next tick, and stops no other."""
+    try:
+        yield
+    except (Conflict, Unavailable) as error:
+        log("WARNING", f"left to the next tick: {error}", campaign=campaign)
+    except NotFound as error:
+        log("ERROR", f"what was kept for it is gone: {error}", campaign=campaign)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-
 import functions_framework.aio
 
-from shared import config
 from shared.adapters.drive import GoogleDrive
 from shared.adapters.sheets import Sheets
 from shared.links import Links
+from shared.model import provider
 from shared.model.paths import Paths
 from shared.model.tenant import Tenant
 from shared.once import once
@@ -23,26 +20,24 @@ from shared.stack.store import open_store
 from shared.tokens import Tokens
 
 from .handler import Launch
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config(config.Pushed):
-    sheets_endpoint: str = ""
-    drive_endpoint: str = ""
-
-
-@cache
-def settings() -> Config:
-    return config.load(Config)
+from .preflight import Checks
+from .preflight_domain import Sending
+from .preflight_resolver import Resolver
+from .preflight_spamd import Spamd
+from .settings import settings
 
 
 @once
 async def built(tenant: Tenant) -> Launch:
     given = settings()
-    clock, paths = open_clock(given), Paths(given.tenant)
+    clock, paths, ways = open_clock(given), Paths(given.tenant), provider.parse(given.providers)
     sheet, drive = Sheets(tenant.sheet, given.sheets_endpoint), GoogleDrive(given.drive_endpoint)
     links = Links(given.public_url, await Tokens.load(open_secrets(given), clock))
-    return Launch(open_store(given), open_bus(given), clock, open_objects(given), sheet, drive, links, paths, tenant)
+    spam = Spamd(given.spamd_host) if given.spamd_host else None
+    checks = Checks(Resolver(), spam, Sending(given.bounce_domain, given.dkim_domain, given.dkim_selector))
+    return Launch(
+        open_store(given), open_bus(given), clock, open_objects(given), sheet, drive, links, paths, tenant, ways, checks
+    )
 
 
 async def step() -> Launch:

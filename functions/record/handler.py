@@ -1,7 +1,7 @@
 """What happened to a mail, applied once: order-free, idempotent transforms, so that a replay or a late event changes nothing.
 
-Consumes engagement-events (published by track, webhooks, unsubscribe and send_batch). One blind write per event, no read; in the
-same commit a complaint or a bounce for good also suppresses the subscriber, and a located click notes the country there.
+Consumes engagement-events (published by track, webhooks, unsubscribe and send_batch). Blind writes, no read: one of the delivery,
+and in the same commit a complaint or a bounce for good also suppresses the subscriber, or a person's open or click is noted there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.model.event import Event
 from shared.model.paths import Paths
-from shared.model.subscriber import clicked_from, suppress
+from shared.model.subscriber import engaged, suppress
 from shared.ports import ArrayUnion, Merge, Minimum, Store, Write
 
 
@@ -30,7 +30,7 @@ class Record:
 
 
 def writes(paths: Paths, event: Event) -> list[Write]:
-    """The delivery's timeline and labels, and the suppression or the located country where the event calls for one."""
+    """The delivery's timeline and labels, and the subscriber's suppression or engagement where the event calls for one."""
     mail = event.mail
     label = f"{event.type}.{event.label}" if event.label else event.type
     data: dict[str, Any] = {
@@ -53,6 +53,6 @@ def writes(paths: Paths, event: Event) -> list[Write]:
         found += suppress(paths, mail.sid, "hard_bounce", source, event.at)
     elif event.type == "complained":
         found += suppress(paths, mail.sid, "complaint", source, event.at)
-    elif event.country:
-        found.append(clicked_from(paths, mail.sid, event.country, event.at))
+    elif event.type in ("opened", "clicked") and event.label == "human":
+        found.append(engaged(paths, mail.sid, event.at, clicked=event.type == "clicked", country=event.country))
     return found

@@ -13,13 +13,26 @@ from shared.model.paths import CONFIRM, WELCOME
 from shared.model.ref import MailRef
 from shared.model.subscriber import LIFTABLE, country_of, in_segment, mailable
 
-FIELDS = ("address", "asked", "status", "suppressed", "tags", "confirmed_at", "name", "language", "country", "located")
+FIELDS = (
+    "address",
+    "asked",
+    "status",
+    "suppressed",
+    "tags",
+    "confirmed_at",
+    "name",
+    "language",
+    "country",
+    "located",
+    "engaged_at",
+)
 CONFIRM_LASTS = 7 * 86_400_000  # ms a confirmation link works
 
 
 @dataclass(frozen=True)
 class Audience:
-    """The rule of one batch. `segment` and `frozen_at` (ms) belong to a campaign; `key` and `consent` to a single mail."""
+    """The rule of one batch. `segment` and `frozen_at` (ms) belong to a campaign; `consent` to a single mail; `key` tells it,
+    or a later send of the campaign, from another mail to the same subscriber."""
 
     campaign: str
     segment: str = ""

@@ -27,7 +27,9 @@ class Ledger:
         self._store, self._path, self._owner, self._lease = store, path, owner, lease
         self._version = document.version if document else None
         self._seq = 0
-        self.source: dict[str, str] = data["source"]
+        self.source: dict[str, Any] = data["source"]
+        self.key: str = data["key"]
+        self.roster: bytes = data.get("roster", b"")
         self.cursor: str = data["cursor"]
         self.read_all: bool = data["read_all"]
         self.round: int = data["round"]
@@ -38,6 +40,13 @@ class Ledger:
         self.state: str = data["state"]
         self.not_before: int = data["not_before"]
         self.lease_until: int = data["lease_until"]
+        self.swept: int = data["swept"]
+        self.first_at: int = data["first_at"]
+        self.grants: dict[str, dict[str, Any]] = data["grants"]
+        self.providers: list[str] = data["providers"]
+        self.via = bytearray(data["via"])
+        self.times = bytearray(data["times"])
+        self.codes: dict[str, str] = data["codes"]
         self._fresh = {} if document else fresh
 
     @property
@@ -45,9 +54,9 @@ class Ledger:
         """Whether this worker has written, and so holds the lease."""
         return self._seq > 0
 
-    def take_over(self) -> int:
-        """A worker died after handing its window over: those mails are `unknown`, never resent. Returns how many."""
-        found = self.states.count(batch.HANDED)
+    def take_over(self) -> list[int]:
+        """A worker died after handing its window over: those mails are `unknown`, never resent. Returns where they stand."""
+        found = self.positions(batch.HANDED)
         self.replace(batch.HANDED, batch.UNKNOWN)
         return found
 
@@ -56,16 +65,54 @@ class Ledger:
         self.states = self.states.replace(bytes([state]), bytes([by]))
 
     def end_round(self, counts: bool) -> None:
-        """Every deferred mail has been tried; it costs an attempt when `counts` and one was refused, rather than kept waiting."""
+        """Every deferred mail has been tried; the next wait is longer when `counts` and one was refused, rather than kept waiting."""
         self.round += counts and self.counted
         self.counted, self.retry_from = False, 0
+
+    def give_up(self) -> None:
+        """Nobody waits any longer for servers that refuse, or slow down, a mail: those that have an answer have failed."""
+        for position in self.positions(batch.DEFERRED):
+            if str(position) in self.codes:
+                self.states[position] = batch.FAILED
 
     def add(self, sids: Sequence[str], states: bytes) -> int:
         """Append a window; the position of its first mail."""
         start = len(self.states)
         self.sids += bytes.fromhex("".join(sids))
         self.states += states
+        self.via += b"\xff" * len(states)
+        self.times += bytes(4 * len(states))
         return start
+
+    def hand(self, positions: Sequence[int], provider: str, now: int) -> None:
+        """Note that these mails go out by `provider` at `now` (ms), at its expense where it gave a grant."""
+        if provider not in self.providers:
+            self.providers.append(provider)
+        number, at = self.providers.index(provider), (now // 1000).to_bytes(4, "big")
+        for position in positions:
+            self.states[position] = batch.HANDED
+            self.via[position] = number
+            self.times[4 * position : 4 * position + 4] = at
+        self.first_at = self.first_at or now
+        if provider in self.grants:
+            self.grants[provider]["mails"] = max(0, self.grants[provider]["mails"] - len(positions))
+
+    def hand_back(self, provider: str, mails: int) -> None:
+        """So many of those were not begun: the grant is whole again."""
+        if provider in self.grants:
+            self.grants[provider]["mails"] += mails
+
+    def went_by(self, position: int) -> str:
+        """The provider a mail went to last, "" for none."""
+        number = self.via[position]
+        return self.providers[number] if number < len(self.providers) else ""
+
+    def note(self, position: int, code: str) -> None:
+        """The provider's code for a mail that is not sent; "" for none."""
+        if code:
+            self.codes[str(position)] = code
+        else:
+            self.codes.pop(str(position), None)
 
     def positions(self, state: int) -> list[int]:
         """Where `state` stands in the ledger."""
@@ -82,7 +129,10 @@ class Ledger:
         """Write the ledger and let go: done when nothing is left to do, else waiting until `not_before`."""
         waiting = not self.read_all or batch.DEFERRED in self.states
         self.state = "open" if waiting else "done"
-        await self._save({"lease_until": 0, "not_before": not_before, "due": max(now, not_before)})
+        due = max(now, not_before) if waiting else batch.NEVER
+        leftover = any(grant["mails"] for grant in self.grants.values())
+        changes = {"lease_until": 0, "not_before": not_before, "due": due, "leftover": leftover}
+        await self._save(changes if waiting else changes | {"ended_at": now})
 
     async def _save(self, changes: dict[str, Any]) -> None:
         self._seq += 1
@@ -96,6 +146,13 @@ class Ledger:
             "retry_from": self.retry_from,
             "sids": bytes(self.sids),
             "states": bytes(self.states),
+            "swept": 0,
+            "first_at": self.first_at,
+            "grants": self.grants,
+            "providers": self.providers,
+            "via": bytes(self.via),
+            "times": bytes(self.times),
+            "codes": self.codes,
             "tally": batch.tally(self.states),
             "unsettled": batch.UNKNOWN in self.states,
             "owner": self._owner,

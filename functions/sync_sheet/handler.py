@@ -1,7 +1,7 @@
 """The ops Sheet, both ways; the only writer of the workbook. Called by Cloud Scheduler.
 
-Reads the Import tab and answers each row; writes Results, Dashboard, Subscribers, Suppressions and Activity from the store. The
-Sheet is a view: a tab is rewritten only when it differs, so a tick in which nothing happened makes no write call.
+Reads the Import tab and answers each row; writes Results, Dashboard, Providers, Subscribers, Suppressions and Activity from the
+store. The Sheet is a view: a tab is rewritten only when it differs, so a tick in which nothing happened makes no write call.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class SyncSheet:
         updates: dict[str, Rows] = {}
         stale: list[str] = []
         self._differ(console.RESULTS, rows, results, updates, stale)
+        ways = await tabs.providers(self.store, self.paths, zone, self.clock.now())
+        self._differ(console.PROVIDERS, ways, book.rows[console.PROVIDERS], updates, stale)
         board = tabs.dashboard(people, rows, notices)
         changed = self._differ(console.DASHBOARD, board, dashboard, updates, stale)
         if book.mended or (changed and _people(dashboard) != _people(_text(board))):

@@ -19,7 +19,7 @@ from shared.ports import Document, Filter, Store
 SHOWN = 300  # rows of Subscribers and Suppressions
 DAY = 86_400_000
 WATCHED = 7 * DAY  # after its launch a campaign's opens and clicks are counted no more
-FIELDS = ("state", "answer", "answered_at", "expected", "totals", "frozen_at", "row")  # of a campaign's document
+FIELDS = ("state", "answer", "answered_at", "expected", "totals", "frozen_at", "row", "sends")  # of a campaign's document
 Cell = str | int
 
 
@@ -63,7 +63,7 @@ async def result(
     if "expected" not in data:
         return [*head, *[""] * 16]
     settled = data["state"] in ENDED and "totals" in data
-    counts = data["totals"] if settled else await progress(store, paths, campaign.id)
+    counts = data["totals"] if settled else await progress(store, paths, campaign.id, data.get("sends", ()))
     names = ("recipients", "sent", "failed", "suppressed", "skipped", "cancelled", "unknown", "deferred")
     row = [*head, data["expected"], *(counts[name] for name in names)]
     if settled and now - data["frozen_at"] > WATCHED and len(shown) == 20 and all(cell.isdecimal() for cell in shown[13:]):
@@ -160,6 +160,54 @@ async def suppressions(store: Store, paths: Paths, zone: str) -> list[list[Cell]
                 [found.id[:8], reason.replace("_", " "), since, ", ".join(sorted(found.data.get(f"{reason}_sources", ())))]
             )
     return rows + _more(len(page))
+
+
+async def providers(store: Store, paths: Paths, zone: str, now: int) -> list[list[Cell]]:
+    """The ways out for mail, in the order of their names, as launch and send_batch keep them. One page."""
+    today = datetime.fromtimestamp(now / 1000, UTC).date().isoformat()
+    rows: list[list[Cell]] = []
+    for found in await store.page(paths.providers):
+        data = found.data
+        if data.get("gone") or "kind" not in data:
+            continue
+        used = data.get("used", 0) if data.get("day") == today else 0
+        rows.append(
+            [
+                found.id,
+                data["kind"],
+                _state(data, zone, today, now),
+                used if data["rate"] or data["daily"] or data["warm_up"] else "",
+                data["daily"] or "",
+                f"{data['rate']:g} a second" if data["rate"] else "",
+                data.get("waiting", 0) or "",
+                data.get("goes_by", ""),
+            ]
+        )
+    return rows
+
+
+def _state(data: Mapping[str, Any], zone: str, today: str, now: int) -> str:
+    """What a provider does just now: "ready", "down until 14:05: 421", "warming up, day 4: gmail 76, yahoo 38 (halved)" …"""
+    if data.get("down_until", 0) > now:
+        code = f": {data['down_code']}" if data.get("down_code") else ""
+        return f"down until {moment(data['down_until'], zone)[-5:]}{code}"
+    groups = data.get("groups", {}) if data["warm_up"] else {}
+    warming = {name: group for name, group in sorted(groups.items()) if group["state"] != "established"}
+    if not warming:
+        return "ready"
+    if data["warm_up"] > today:
+        return f"warm-up begins {data['warm_up']}"
+    if all(group["paused_until"] > now for group in warming.values()):
+        return f"warm-up paused until {moment(min(group['paused_until'] for group in warming.values()), zone)}"
+    levels = sorted({max(1, group["level"]) for group in warming.values()})
+    day = str(levels[0]) if len(levels) == 1 else f"{levels[0]} to {levels[-1]}"
+    return f"warming up, day {day}: {', '.join(f'{name} {_volume(group, zone, now)}' for name, group in warming.items())}"
+
+
+def _volume(group: Mapping[str, Any], zone: str, now: int) -> str:
+    if group["paused_until"] > now:
+        return f"paused until {moment(group['paused_until'], zone)}"
+    return f"{group['allowed']:,}{' (halved)' if group['state'] == 'cut' else ''}"
 
 
 def _more(shown: int) -> list[list[Cell]]:

@@ -17,7 +17,7 @@ from shared.model.cells import quote
 from shared.ports import Rows, Sheet
 
 HEADERS: dict[str, tuple[str, ...]] = {
-    console.CAMPAIGNS: console.ROW_FIELDS + console.ROW_RESULTS,
+    console.CAMPAIGNS: console.ROW_FIELDS + console.ROW_OPTIONS + console.ROW_RESULTS,
     console.IMPORT: console.IMPORT_FIELDS + console.IMPORT_ANSWERS,
     console.DASHBOARD: ("What", "Now"),
     console.SUBSCRIBERS: ("Subscriber", "Address", "Name", "Language", "Country", "Status", "Tags", "Since"),
@@ -25,24 +25,31 @@ HEADERS: dict[str, tuple[str, ...]] = {
     console.ACTIVITY: ("When", "What"),
     console.RESULTS: console.RESULT_FIELDS,
     console.IMPORT_RESULTS: ("ID", "Answer", "Of"),
+    console.PROVIDERS: console.PROVIDER_FIELDS,
 }
 VIEWS = (console.SUBSCRIBERS, console.SUPPRESSIONS, console.ACTIVITY)  # only the header is read
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A tab that people fill in, and where the columns on its right are looked up."""
+    """A tab that people fill in, and where the columns on its right are looked up. A workbook may be without the `options`."""
 
     fields: tuple[str, ...]
+    options: tuple[str, ...]
     results: tuple[str, ...]
     source: str
     prefix: str  # of the ids
     rows: int
 
+    @property
+    def typed(self) -> tuple[str, ...]:
+        """The columns that people own, in a workbook that is made now."""
+        return self.fields + self.options
+
 
 FORMS = {
-    console.CAMPAIGNS: Form(console.ROW_FIELDS, console.ROW_RESULTS, console.RESULTS, "C", 200),
-    console.IMPORT: Form(console.IMPORT_FIELDS, console.IMPORT_ANSWERS, console.IMPORT_RESULTS, "I", 1000),
+    console.CAMPAIGNS: Form(console.ROW_FIELDS, console.ROW_OPTIONS, console.ROW_RESULTS, console.RESULTS, "C", 200),
+    console.IMPORT: Form(console.IMPORT_FIELDS, (), console.IMPORT_ANSWERS, console.IMPORT_RESULTS, "I", 1000),
 }
 
 
@@ -83,7 +90,7 @@ def _lacking(tabs: Mapping[str, Sequence[Sequence[str]]]) -> tuple[dict[str, Row
     for tab, rows in tabs.items():
         form = FORMS.get(tab)
         top = [cell.strip() for cell in rows[0]] if rows else []
-        header = list(form.fields if form else HEADERS[tab])
+        header = list(form.typed if form else HEADERS[tab])
         if not any(top) and not any(header[0] in row for row in rows):  # a header further down was moved by a person
             plain[f"{quote(tab)}!A1"] = [header]
             top = header
@@ -96,8 +103,8 @@ def _lacking(tabs: Mapping[str, Sequence[Sequence[str]]]) -> tuple[dict[str, Row
 
 def _lookups(tab: str, form: Form, top: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, Rows]:
     """The result columns with their headers, when these are absent; rows in which somebody typed there are left out."""
-    left, width = len(form.fields), len(form.results)
-    if tuple(top[:left]) != form.fields or any(top[left : left + width]) or set(form.results) & set(top):
+    left, width = len(form.typed), len(form.results)
+    if tuple(top[:left]) != form.typed or any(top[left : left + width]) or set(form.results) & set(top):
         return {}
     source = HEADERS[form.source]
     span = f"{quote(form.source)}!$A:${ascii_uppercase[len(source) - 1]}"

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared import http, providers
+from shared import http
 from shared.errors import ConfigError, Unauthenticated
 from shared.http import Request, Response
 from shared.links import Links
 from shared.model import event
 from shared.ports import Bus, Clock, Secrets
+from shared.providers.webhooks import webhook
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Webhooks:
     async def handle(self, request: Request) -> Response:
         """Accept one callback; raises Unauthenticated, BadInput, Unavailable."""
         await self.links.tokens.fresh()
-        provider = providers.webhook(request.path)
+        provider = webhook(request.path)
         if provider is None:
             return http.text("There is no such provider.", 404)
         if request.method != "POST":

@@ -21,9 +21,10 @@ from local.google.rest import Refused, same_origin
 from local.google.store import SheetsStore
 from local.google.values import Cell
 from local.web import page
+from shared.model import console
 
-SYSTEM_TABS = frozenset({"Results", "Subscribers", "Suppressions", "Dashboard", "Activity"})
-CHOICES: Mapping[tuple[str, str], tuple[str, ...]] = {("Campaigns", "Wanted"): ("Draft", "Go", "Pause", "Cancel")}
+SYSTEM_TABS = frozenset({"Results", "Subscribers", "Suppressions", "Dashboard", "Activity", "Providers"})
+CHOICES: Mapping[tuple[str, str], tuple[str, ...]] = {("Campaigns", "Wanted"): console.WANTED}
 MAX_CELLS = 100_000  # in one edit
 MAX_TEMPLATE = 1_000_000  # bytes that the page edits
 

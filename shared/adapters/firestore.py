@@ -41,7 +41,7 @@ _BatchGet = api.BatchGetDocumentsRequest.pb(api.BatchGetDocumentsRequest()).__cl
 _RunQuery = api.RunQueryRequest.pb(api.RunQueryRequest()).__class__
 _Aggregate = api.RunAggregationQueryRequest.pb(api.RunAggregationQueryRequest()).__class__
 
-_AND, _IS_NULL, _LESS_THAN, _EQUAL, _ARRAY_CONTAINS = 1, 3, 1, 5, 7  # of StructuredQuery's operators
+_AND, _IS_NULL, _LESS_THAN, _AT_MOST, _EQUAL, _ARRAY_CONTAINS = 1, 3, 1, 2, 5, 7  # of StructuredQuery's operators
 # As in the official document client: the generated one would wait for ever on a connection that died silently.
 _CHANNEL = (("grpc.keepalive_time_ms", 30_000), ("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 _REFUSED = (exceptions.AlreadyExists, exceptions.FailedPrecondition, exceptions.NotFound)
@@ -117,6 +117,8 @@ class Firestore:
             return []
         query = request.structured_query
         self._select(query, collection, filter)
+        if filter.at_most:
+            query.order_by.add().field.field_path = quoted(filter.at_most[0])
         query.order_by.add().field.field_path = "__name__"
         query.limit.value = limit
         if after:
@@ -172,6 +174,8 @@ class Firestore:
                 compare(conditions, quoted(name), _EQUAL, value)
         if filter.contains:
             compare(conditions, quoted(filter.contains[0]), _ARRAY_CONTAINS, filter.contains[1])
+        if filter.at_most:
+            compare(conditions, quoted(filter.at_most[0]), _AT_MOST, filter.at_most[1])
         if filter.below:
             end = conditions.filters.add().field_filter
             end.field.field_path, end.op = "__name__", _LESS_THAN

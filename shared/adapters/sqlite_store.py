@@ -38,6 +38,10 @@ _FILTERED = (
     "SELECT id, version, data FROM documents WHERE collection = ? AND id > ? AND id < ? AND instr(data, ?) AND instr(data, ?)"
     " ORDER BY id"
 )
+_AT_MOST = (
+    "SELECT id, version, data FROM documents WHERE collection = :collection AND json_type(data, :place) IN ('integer', 'real')"
+    " AND json_extract(data, :place) <= :most ORDER BY json_extract(data, :place), id LIMIT :limit"
+)
 _COUNT = "SELECT count(*) FROM documents WHERE collection = ? AND id < ?"
 _NO_END = b""  # SQLite sorts every text before every blob
 _POINT_READS = 50  # more documents than this are read on the thread for long reads
@@ -116,7 +120,7 @@ class SqliteStore:
         check_collection(collection)
 
         def work(connection: sqlite3.Connection) -> int:
-            if filter.equals or filter.contains:
+            if filter.equals or filter.contains or filter.at_most:
                 return sum(1 for _ in _select(connection, collection, filter, "", -1))
             end = _NO_END if filter.below is None else filter.below
             return int(connection.execute(_COUNT, (collection, end)).fetchone()[0])
@@ -259,6 +263,14 @@ def _select(
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(id, version, data) of up to `limit` matching documents (-1: all), in the order of their ids."""
     end = _NO_END if filter.below is None else filter.below
+    if filter.at_most:
+        name, most = filter.at_most
+        place = "$" + "".join(f'."{part}"' for part in names(name))
+        for id, version, text in connection.execute(
+            _AT_MOST, {"collection": collection, "place": place, "most": most, "limit": limit}
+        ):
+            yield id, version, _decode(text)
+        return
     if not filter.equals and not filter.contains:
         for id, version, text in connection.execute(_RANGE, (collection, after, end, limit)):
             yield id, version, _decode(text)

@@ -16,8 +16,10 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
+from typing import TypeAlias
 
 TO_TEXT = {"h": "t", "l": "f"}
+Use: TypeAlias = tuple[int, str]  # a slot, and how its value is encoded there
 
 
 class Marks:
@@ -45,3 +47,14 @@ class Marks:
 
     def slots(self, text: str) -> set[int]:
         return {int(m[2]) for m in self.pattern.finditer(text) if m[1] == "s"}
+
+    def cut(self, text: str) -> list[str | Use]:
+        """`text` taken apart at its slots' marks; no piece is empty."""
+        pieces: list[str | Use] = []
+        position = 0
+        for match in self.pattern.finditer(text):
+            if position < match.start():
+                pieces.append(text[position : match.start()])
+            pieces.append((int(match[2]), match[3]))
+            position = match.end()
+        return [*pieces, text[position:]] if position < len(text) else pieces

@@ -66,6 +66,11 @@ class Expression:
     otherwise: Any = None
     falsy: bool = False  # `or`: also instead of 0 and False
 
+    @property
+    def plain_name(self) -> str:
+        """The name when it is nothing but a name, else ""."""
+        return self.names[0] if self.template is None and self.otherwise is None and not self.falsy else ""
+
     def __call__(self, values: Values) -> Any:
         """Its value for a recipient; None when a plain name has none. Raises BadTemplate when it cannot be worked out."""
         if self.template is None:
@@ -112,6 +117,16 @@ class Program:
         self.keys: tuple[str, ...] = ()
         self.variables: frozenset[str] = frozenset()
         self._plain: dict[str, int] = {}
+
+    @property
+    def constant(self) -> bool:
+        """Whether all recipients get the same variant."""
+        return not self.tests and not self.keys
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is worked out for a recipient: there is nothing to meter."""
+        return self.constant and all(slot.template is None for slot in self.slots)
 
     def add(self, name: str, where: str, source: str, escape: Escape, known: frozenset[str] | None) -> None:
         """Parse one part; raises BadTemplate. `known`: the names recipients can have, None when any may occur."""

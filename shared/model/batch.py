@@ -3,24 +3,33 @@
 A batch document has one writer, the holder of its lease. It keeps two byte strings side by side: `sids`, 16 bytes for each
 recipient of every window so far, and `states`, one byte for each.
 
-    source      {"low": hex, "high": hex} a range of the sid space (high exclusive, "" = to the end), or {"sid": …} one subscriber
+    source      {"low": hex, "high": hex} a range of the sid space (high exclusive, "" = to the end), {"sid": …} one subscriber, or
+                {"roster": n} the n sids of the field `roster`, 16 bytes each, frozen when it was cut, mailed in that order
+    key         of each MailRef: "" for the campaign's first send, "r1", "r2" … for a later one
     state       open | done
-    cursor      the last sid read from the range; `read_all` once the range is exhausted
+    cursor      the last sid read from the range; `read_all` once the source is exhausted. Of a roster as many are read as `states` has
     owner, seq  who wrote last and that writer's count: how a writer recognises its own write
     lease_until while a worker holds it, else 0
     not_before  a worker must not start earlier (waiting is never a nack)
-    due         the sweeper publishes the batch again after this
+    due         the tick publishes the batch at the first moment from then on; NEVER when it is done
+    swept       how often the tick has done so since a worker last wrote: a batch that kills its worker is then handled mail by mail
     round       rounds of retries that cost deferred mails an attempt; `counted`: this one does; `retry_from`: where in the ledger
-                the next run goes on with it
+                the next run goes on with it; `first_at`: when its first mail was handed over
     unsettled   whether it holds `unknown` mails: the tick reconciles those
     tally       end state -> count, for reports
+    grants      provider -> {"mails": left, "rate": a second, 0 for no limit}: leased by the tick from a limited provider's allowance.
+                `granted`: the UTC day they count for; `leftover` while some are left and no worker has the batch: the tick takes them back
+    group       the mailbox provider ("gmail") all of a roster's readers have, when it is one of a warm-up, else ""
+    via, times  one byte and four for each sid: the number in `providers` of the provider it was handed to last, and when (seconds)
+    codes       {position: the provider's code} of those failed, deferred or unknown
+    ended_at    when it was done
     expires_at  of a single mail: when the document may go
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from shared.ports import Expiry
@@ -34,6 +43,7 @@ CANCELLED: Final = ord("c")
 UNKNOWN: Final = ord("u")
 SKIPPED_LEFT: Final = ord("l")  # in the index, but the rule no longer holds
 SKIPPED_JOINED: Final = ord("j")  # confirmed after the freeze
+SKIPPED_CAPPED: Final = ord("p")  # had, or is about to have, as many mails as the contact policy allows
 
 END_STATES: Final = ("sent", "failed", "suppressed", "skipped", "cancelled", "unknown")
 NAMES: Final[Mapping[int, str]] = {
@@ -46,10 +56,17 @@ NAMES: Final[Mapping[int, str]] = {
     UNKNOWN: "unknown",
     SKIPPED_LEFT: "skipped",
     SKIPPED_JOINED: "skipped",
+    SKIPPED_CAPPED: "skipped",
+}
+SKIPS: Final[Mapping[int, str]] = {
+    SKIPPED_LEFT: "no longer in the segment, or not confirmed",
+    SKIPPED_JOINED: "confirmed after the campaign had started",
+    SKIPPED_CAPPED: "had enough mails lately",
 }
 BATCH_SIZE: Final = 400  # recipients of a range, on average
 TOPIC: Final = "send-requests"
 SINGLE_KEPT: Final = 90 * 86_400_000  # ms
+NEVER: Final = 1 << 53
 GRACE: Final = 60_000  # ms a published batch is left to its push before the sweeper publishes it again
 
 
@@ -61,10 +78,12 @@ def ranges(recipients: int) -> list[dict[str, str]]:
     return [{"low": edges[i], "high": edges[i + 1]} for i in range(parts)]
 
 
-def new(source: Mapping[str, str], now: int) -> dict[str, Any]:
-    """A batch document that was just cut and published."""
+def new(source: Mapping[str, Any], due: int, key: str = "", group: str = "", roster: bytes = b"") -> dict[str, Any]:
+    """A batch document that was just cut. `due`: when the tick publishes it (ms); GRACE from now for one that is published at once."""
     return {
         "source": dict(source),
+        "key": key,
+        "group": group,
         "state": "open",
         "cursor": source.get("low", ""),
         "read_all": False,
@@ -74,19 +93,34 @@ def new(source: Mapping[str, str], now: int) -> dict[str, Any]:
         "seq": 0,
         "lease_until": 0,
         "not_before": 0,
-        "due": now + GRACE,
+        "due": due,
+        "swept": 0,
         "round": 0,
         "counted": False,
         "retry_from": 0,
+        "first_at": 0,
         "unsettled": False,
         "tally": {},
+        "grants": {},
+        "leftover": False,
+        "providers": [],
+        "via": b"",
+        "times": b"",
+        "codes": {},
+        "ended_at": 0,
+        **({"roster": roster} if roster else {}),
     }
 
 
 def single(sid: str, consent: str, now: int) -> dict[str, Any]:
     """A batch document of one mail, not cut by a tick. It may go long after anything could still ask for that mail again: a link
     works for a week, and a dead letter is kept for a month."""
-    return {**new({"sid": sid, "consent": consent}, now), "expires_at": Expiry(now + SINGLE_KEPT)}
+    return {**new({"sid": sid, "consent": consent}, now + GRACE), "expires_at": Expiry(now + SINGLE_KEPT)}
+
+
+def rosters(sids: Sequence[str], size: int = BATCH_SIZE) -> list[bytes]:
+    """Sids in the order they are to be mailed, as the `roster` fields of batches."""
+    return [bytes.fromhex("".join(sids[start : start + size])) for start in range(0, len(sids), size)]
 
 
 def tally(states: Iterable[int]) -> dict[str, int]:

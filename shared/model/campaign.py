@@ -6,7 +6,19 @@
     state       as above; `active` while the tick still has work with it
     answer      the plain sentence shown beside the row, with `answered_at`
     mail        frozen at launch: {object, hash, file, version, name, subject, identity}
-    segment, frozen_at, expected, parts (number of ranges), cut (all batches exist), totals (when it ended)
+    segment, frozen_at, expected, cut (all batches of the newest send exist), totals (when it ended)
+    sends       what was cut, oldest first: {key, kind, expected, parts, at}. `key` is each mail's in MailRef ("" of the first, "r1" …);
+                `kind` "all", "retry" (those that failed, so they count once) or "non-openers"; `parts` ranges, 0 for rosters. Batches
+                are called {n:06d}, those of a later send {key}-{n:06d}
+    rate        mails an hour at most, 0 for no limit; `next_at`: when the tick may release its next batch
+    hours       {from, to (minutes of the day), days (0 = Monday), zone}: when it may send; {} for always
+    until       no mail is begun from then on (ms), until the tick says otherwise; 0 for no end
+    when        "" at once, "local" at the schedule's time of day where the reader is, "best" at each reader's best hour
+    priority    higher goes first where the contact policy lets only one through; 0 by default
+    policy      {cap, days, quiet: [from, to] minutes, zone}, of the tenant: at most `cap` mails in `days` days (0 = no limit), none in
+                quiet hours where the reader is
+    recent      [{id, segment, frozen_at, ahead, sends}] of the campaigns whose mails count for the cap; `ahead`: it goes first, so
+                whoever will get its mail counts already
 
 The system campaigns `confirm` and `welcome` have only `kind: "system"`, `state: "running"` and `mail`; each of their
 batches is a single mail.
@@ -15,7 +27,7 @@ batches is a single mail.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from shared.model.batch import END_STATES
@@ -41,8 +53,11 @@ def usable_id(id: str) -> bool:
     return bool(CAMPAIGN_ID.fullmatch(id)) and id not in (CONFIRM, WELCOME)
 
 
-async def progress(store: Store, paths: Paths, campaign: str) -> dict[str, int]:
-    """The sum of a campaign's batches: each end state, `deferred`, `handed`, and `recipients`. One read per batch."""
+async def progress(store: Store, paths: Paths, campaign: str, sends: Sequence[Mapping[str, Any]] = ()) -> dict[str, int]:
+    """The sum of a campaign's batches: each end state, `deferred`, `handed`, and `recipients`. One read per batch.
+
+    `sends`: the campaign's. A mail that failed and was sent once more counts once, as what became of it in the end.
+    """
     total: Counter[str] = Counter(dict.fromkeys((*END_STATES, "deferred", "handed"), 0))
     after = ""
     while True:
@@ -52,6 +67,7 @@ async def progress(store: Store, paths: Paths, campaign: str) -> dict[str, int]:
         if len(page) < 300:
             break
         after = page[-1].id
+    total["failed"] -= sum(send["expected"] for send in sends if send["kind"] == "retry")
     total["recipients"] = sum(total.values())
     return dict(total)
 

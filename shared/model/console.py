@@ -21,6 +21,7 @@ DASHBOARD: Final = "Dashboard"
 ACTIVITY: Final = "Activity"
 
 ROW_FIELDS: Final = ("ID", "Name", "Template", "Subject", "Segment", "Schedule", "Wanted")
+ROW_OPTIONS: Final = ("Rate", "Hours", "Priority")  # a tab without one of these columns is as good as one that leaves it blank
 ROW_RESULTS: Final = ("State", "Answer", "Expected", "Sent", "Failed", "Opened", "Clicked", "Unsubscribed")  # by lookup
 IMPORT_FIELDS: Final = ("ID", "Email", "Name", "Language", "Tags", "Consent source")
 IMPORT_ANSWERS: Final = ("Answer",)  # by lookup
@@ -46,19 +47,25 @@ RESULT_FIELDS: Final = (
     "Complained",
     "Unsubscribed",
 )
-WANTED: Final = ("Draft", "Go", "Pause", "Cancel")
+RETRY: Final = "Retry failures"
+RESEND: Final = "Resend to non-openers"
+WANTED: Final = ("Draft", "Go", "Pause", "Cancel", RETRY, RESEND)
+PROVIDERS: Final = "Providers"
+PROVIDER_FIELDS: Final = ("Name", "Kind", "State", "Sent today", "Daily limit", "Rate", "Waiting", "Goes out by")
 
 
-def table(rows: Sequence[Sequence[str]], tab: str, fields: Sequence[str]) -> list[dict[str, str]]:
+def table(rows: Sequence[Sequence[str]], tab: str, fields: Sequence[str], options: Sequence[str] = ()) -> list[dict[str, str]]:
     """The rows below the header as field -> trimmed text, in order; other columns are left out.
 
-    Raises BadInput when a header is missing or stands there twice: then no row of the tab can be trusted.
+    Raises BadInput when a header is missing (one of `options` may be: then it is blank everywhere) or stands there twice: then no row
+    of the tab can be trusted.
     """
     header = [cell.strip() for cell in rows[0]] if rows else []
     where: dict[str, int] = {}
-    for name in fields:
+    for name in (*fields, *(name for name in options if name in header)):
         if header.count(name) != 1:
             times = "is missing" if name not in header else "stands there more than once"
             raise BadInput(f"{tab}: the column “{name}” {times}. Nothing in this tab is read until it is there once.")
         where[name] = header.index(name)
-    return [{name: row[at].strip() if at < len(row) else "" for name, at in where.items()} for row in rows[1:]]
+    blank = dict.fromkeys(options, "")
+    return [blank | {name: row[at].strip() if at < len(row) else "" for name, at in where.items()} for row in rows[1:]]

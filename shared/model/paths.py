@@ -55,6 +55,13 @@ class Paths:
         return f"{self.deliveries(campaign)}/{delivery}"
 
     @property
+    def providers(self) -> str:
+        return f"{self.tenant}/providers"
+
+    def provider(self, name: str) -> str:
+        return f"{self.providers}/{name}"
+
+    @property
     def console(self) -> str:
         """What launch last saw of each row of the Campaigns tab."""
         return f"{self.tenant}/console/campaigns"

@@ -7,6 +7,8 @@ suppressed  reasons, mirrored from suppressions/{sid} in the same commit
 segments    an index for batches to read by, empty unless mailable; never the truth
 country     as declared; nothing located ever replaces it
 located     {seen: {country: latest ms}, and of the latest confirmed sign-up: country, city, zone, at}
+engaged_at  the last open or click by a person (ms), absent for never
+engaged     {hour of the day, UTC, "00" to "23": the last click by a person in that hour (ms)}
 tags, name, language, created_at, confirmed_at, consent
 """
 
@@ -20,6 +22,7 @@ from typing import Any, Literal
 from shared.model.paths import Paths
 from shared.ports import ArrayUnion, Maximum, Merge, Minimum, Write
 
+HOUR = 3_600_000  # ms
 CONFIRMED = "confirmed"
 EVERYONE = "everyone"
 Reason = Literal["complaint", "hard_bounce", "unsubscribed"]
@@ -52,9 +55,15 @@ def country_of(subscriber: Mapping[str, Any]) -> str:
     return str(subscriber.get("country") or max(seen, key=lambda code: (seen[code], code), default=""))
 
 
-def clicked_from(paths: Paths, sid: str, country: str, at: int) -> Write:
-    """The write that notes where a click came from (`at` in ms): blind, order-free and idempotent. It makes nobody mailable."""
-    return Merge(paths.subscriber(sid), {f"located.seen.{country}": Maximum(at)})
+def engaged(paths: Paths, sid: str, at: int, *, clicked: bool, country: str = "") -> Write:
+    """The write that notes a person's open or click at `at` (ms), and the country of a click where it is known: blind, order-free and
+    idempotent. It makes nobody mailable. Of somebody erased it makes a document of times and countries only."""
+    data: dict[str, Any] = {"engaged_at": Maximum(at)}
+    if clicked:
+        data[f"engaged.{at // HOUR % 24:02d}"] = Maximum(at)
+    if country:
+        data[f"located.seen.{country}"] = Maximum(at)
+    return Merge(paths.subscriber(sid), data)
 
 
 def signed_up_from(held: Mapping[str, Any], place: Mapping[str, str], at: int) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from shared.errors import NotFound
@@ -17,6 +18,7 @@ class Tenant:
     identity: Identity
     sheet: str  # spreadsheet id
     folder: str  # Drive folder id
+    policy: Mapping[str, Any] = field(default_factory=dict)  # of contact, as in a campaign's document, {} for none
 
     @classmethod
     async def load(cls, store: Store, paths: Paths) -> Tenant:
@@ -25,7 +27,7 @@ class Tenant:
         if found is None:
             raise NotFound(f"tenant {paths.tenant_id}")
         data = found.data
-        return cls(data["name"], Identity(**data["identity"]), data["sheet"], data["folder"])
+        return cls(data["name"], Identity(**data["identity"]), data["sheet"], data["folder"], data.get("policy") or {})
 
 
 def document(name: str, identity: Identity, sheet: str, folder: str) -> dict[str, Any]:

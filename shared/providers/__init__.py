@@ -1,33 +1,31 @@
-"""One file per provider: its sender, its webhook's verifier, its normaliser. The only place that names them all."""
+"""One file per provider: its sender, its error map and limits, its webhook's verifier and normaliser. `senders` and `webhooks` name them.
+
+docs/adding-a-provider.md says how to write one.
+"""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Sequence
-from typing import Protocol, cast
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
-from shared.http import Request
-from shared.links import Links
-from shared.model.event import Event
-
-WEBHOOKS = {"generic": "shared.providers.generic"}  # name in the webhook's path -> module
+from shared.errors import ConfigError
 
 
-class Webhook(Protocol):
-    """What a provider's module offers for its callbacks."""
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a provider's module makes a sender of. `name`: what the operator calls this way out; `secret` returns the newest API key
+    or password, is cheap, and raises as `Secrets.get`; `hello`: our host name, for SMTP's EHLO."""
 
-    SECRET: str
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    secret: Callable[[], Awaitable[str]]
+    hello: str = "localhost"
 
-    def verify(self, request: Request, keys: Sequence[bytes], now: int) -> None:
-        """Check the raw body's proof at `now` (ms) against every valid key; raises Unauthenticated (401)."""
-        ...
-
-    def normalise(self, request: Request, links: Links, now: int) -> list[Event]:
-        """The provider's words as our events; raises BadInput for a body that is not its own, or a time that cannot be."""
-        ...
-
-
-def webhook(name: str) -> Webhook | None:
-    """The provider's callbacks, loaded when first asked for."""
-    module = WEBHOOKS.get(name)
-    return cast(Webhook, importlib.import_module(module)) if module else None
+    def checked(self, *needed: str, **otherwise: str) -> dict[str, str]:
+        """The options: those needed, and the others with what they are otherwise. Raises ConfigError with a plain sentence."""
+        if unknown := sorted(set(self.options) - {*needed, *otherwise}):
+            known = ", ".join(sorted({*needed, *otherwise})) or "none"
+            raise ConfigError(f"PROVIDERS: {self.name}: there is no option {unknown[0]!r} (there are: {known})")
+        if missing := [name for name in needed if not self.options.get(name)]:
+            raise ConfigError(f"PROVIDERS: {self.name}: the option {missing[0]} is missing")
+        return {**otherwise, **self.options}

@@ -302,6 +302,16 @@ class StoreContract:
             assert await store.count("c", filter) == len(expected), filter
             assert _ids(await store.page("c", filter, limit=1)) == list(expected[:1]), filter
 
+    async def test_at_most_begins_with_the_smallest(self, store: Store) -> None:
+        values: list[Any] = [30, 10, 20, 10, 2**53, "5", None, True, 9.5, {"deep": 1}, [1]]
+        await store.write_many([Create(f"c/{n:02d}", {"due": value, "m": {"n": n}}) for n, value in enumerate(values)])
+        await store.commit([Create("c/absent", {"other": 1}), Create("d/00", {"due": 1, "m": {"n": 0}})])
+        assert _ids(await store.page("c", Filter(at_most=("due", 20)))) == ["08", "01", "03", "02"]
+        assert _ids(await store.page("c", Filter(at_most=("due", 20)), limit=2)) == ["08", "01"]
+        assert _ids(await store.page("c", Filter(at_most=("m.n", 1)))) == ["00", "01"]
+        assert await store.page("c", Filter(at_most=("due", 9))) == []
+        assert (await store.count("c", Filter(at_most=("due", 30))), await store.count("c", Filter(at_most=("no", 30)))) == (5, 0)
+
     async def test_a_page_is_cut_to_its_fields_after_filtering(self, store: Store) -> None:
         await store.commit([Create("c/1", {"a": 1, "b": 2}), Create("c/2", {"a": 2, "b": 2})])
         [document] = await store.page("c", Filter(equals=("a", 2)), fields=["b"])

@@ -24,8 +24,10 @@ from google.cloud.firestore import AsyncClient
 from bench import letter, stage
 from bench.sink import Sink
 from functions.launch.handler import Launch
-from functions.send_batch.handler import Pace, SendBatch
+from functions.send_batch.handler import SendBatch
 from functions.send_batch.mails import Mails
+from functions.send_batch.routes import Routes
+from functions.send_batch.run import Pace
 from shared.adapters.firestore import Firestore
 from shared.errors import Conflict, Unavailable
 from shared.model import batch
@@ -132,7 +134,16 @@ class Harness:
     def _instance(self, store: Firestore, sender: SmtpSender) -> SendBatch:
         given = self._given
         mails = Mails(given.objects, given.links)
-        return SendBatch(store, self._bus, given.clock, given.links, given.paths, sender, mails, _PACE)
+        return SendBatch(
+            store,
+            self._bus,
+            given.clock,
+            given.links,
+            given.paths,
+            Routes.only(sender, store, given.paths, _PACE.wait),
+            mails,
+            _PACE,
+        )
 
     async def _campaign(self, id: str) -> None:
         """Tick until the campaign is completed; a tick that fails is repeated, as Scheduler's next one would."""

@@ -73,7 +73,7 @@ async def check(step: str, ask: Ask, state: Path) -> None:
             assert (await ask(step, "POST", "/nobody", b"{}", {}))[0] == 404
         case "record":
             await _refused(step, ask)
-            message = event.Event("opened", "C-0001~q6urq6urq6urq6urq6urqw~", 1, label="human").to_message()
+            message = event.Event("opened", "C-0001~q6urq6urq6urq6urq6urqw~", 1, label="machine").to_message()
             assert (await ask(step, "POST", "/", *push(state, message)))[0] == 204
         case "send_batch":
             await _refused(step, ask)

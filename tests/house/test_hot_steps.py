@@ -38,7 +38,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "opentelemetry.sdk": set(),  # 11
     "email_validator": {"subscribe"},  # 41
     "markdown_it": SENDING,  # 15
-    "aiosmtplib": SENDING,  # 6
+    "aiosmtplib": set(),  # 6: with the first connection of a provider that speaks it
     "css_inline": SENDING,  # 1, and 4 MB of image
     "crawleruseragents": {"track"},  # 5
     "maxminddb": LOCATING,  # 5

@@ -25,7 +25,7 @@ from .serving import check, environment
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """The entry points keep what they have built: give them back as they were."""
-    names = [f"functions.{step}.main" for step in STEPS]
+    names = [f"functions.{step}.{module}" for step in STEPS for module in ("main", "settings")]
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     yield
     for name in names:

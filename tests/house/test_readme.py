@@ -119,6 +119,7 @@ def test_the_architecture_page_names_every_path() -> None:
         paths.campaign("{campaign}"),
         paths.batch("{campaign}", "{batch}"),
         paths.delivery("{campaign}", "{delivery}"),
+        paths.provider("{provider}"),
         paths.console,
     }
     assert {row[0].strip("`") for row in rows(read("docs/architecture.md"), "Path")} == wanted

@@ -14,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,17 @@ pytestmark = pytest.mark.network
 STARTING = 60  # seconds at most
 
 
+@dataclass(frozen=True)
+class Serving:
+    """The framework's own server, in a process of its own."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
-def served(folder: Path, step: str, settings: Mapping[str, str]) -> Iterator[int]:
-    """The port on which a staged folder is served."""
+def served(folder: Path, step: str, settings: Mapping[str, str]) -> Iterator[Serving]:
+    """A staged folder, served for as long as the block lasts."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -49,7 +58,7 @@ def served(folder: Path, step: str, settings: Mapping[str, str]) -> Iterator[int
         while not _answers(port):
             assert process.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.05)
-        yield port
+        yield Serving(port, process)
     finally:
         process.terminate()
         try:
@@ -64,7 +73,7 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _ask(port: int, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+def ask(port: int, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(method, path, body, dict(headers))
@@ -80,14 +89,14 @@ async def test_a_staged_step_served_alone_answers_as_itself(step: str, tmp_path:
     settings = await environment(state)
     folder = tmp_path / "build" / step
     stage(step, folder)
-    with served(folder, step, settings) as port:
+    with served(folder, step, settings) as serving:
 
-        async def ask(
+        async def asked(
             step: str, method: str, path: str, body: bytes, headers: Mapping[str, str]
         ) -> tuple[int, Mapping[str, str], bytes]:
-            return await asyncio.to_thread(_ask, port, method, path, body, headers)
+            return await asyncio.to_thread(ask, serving.port, method, path, body, headers)
 
-        await check(step, ask, state)
+        await check(step, asked, state)
         assert folder.with_suffix(".log").read_text().count('"step": ') == folder.with_suffix(".log").read_text().count(
             f'"step": "{step}"'
         )

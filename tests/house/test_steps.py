@@ -61,7 +61,8 @@ def test_imports_are_found_wherever_they_stand() -> None:
     assert {"sqlite3", "googleapiclient.discovery", "jinja2", "starlette.requests"} <= launch
     assert "shared.providers.generic" not in launch
     assert "crawleruseragents" in foreign("track") and "crawleruseragents" not in launch
-    assert {"css_inline", "aiosmtplib"} <= foreign("send_batch")
+    assert {"css_inline", "aiosmtplib", "aiohttp"} <= foreign("send_batch")
+    assert "aiosmtplib" not in foreign("webhooks")
 
 
 @pytest.mark.parametrize("step", ["track", "webhooks", "unsubscribe"])

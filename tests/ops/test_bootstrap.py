@@ -87,7 +87,11 @@ def test_a_first_run_makes_workbook_folder_sharing_and_tenant(operator: Account)
     assert google.sheets.properties(held["sheet"]) == ("Brand: ops dashboard", "Asia/Tokyo")
     assert [tab.title for tab in google.sheets.tabs(held["sheet"])] == [starting.START, *HEADERS]
     assert operator.cells(held["sheet"], starting.START) == starting.CELLS
-    assert operator.cells(held["sheet"], console.CAMPAIGNS)[0] == [*console.ROW_FIELDS, *console.ROW_RESULTS]
+    assert operator.cells(held["sheet"], console.CAMPAIGNS)[0] == [
+        *console.ROW_FIELDS,
+        *console.ROW_OPTIONS,
+        *console.ROW_RESULTS,
+    ]
     assert operator.cells(held["sheet"], console.CAMPAIGNS)[200][0] == "C-0200"
     [folder] = [path for path in google.drive.folder.iterdir() if path.is_dir()]
     assert sorted(path.name for path in folder.iterdir()) == STARTERS
@@ -521,10 +525,10 @@ def test_a_campaign_runs_on_what_the_bootstrap_made(operator: Account) -> None:
             await world.send_batch().handle(message)
         await launch.handle()
         await sync.handle()
-        return world, await sheet.read(["Campaigns!A2:K2", "Import!G2:G3", "Dashboard!A1:B"])
+        return world, await sheet.read(["Campaigns!A2:N2", "Import!G2:G3", "Dashboard!A1:B"])
 
     world, (row, answers, board) = asyncio.run(story())
-    assert row == [["C-0001", "First", "newsletter", "", "", "", "Go", "completed", "Done: 2 sent.", "2", "2"]]
+    assert row == [["C-0001", "First", "newsletter", "", "", "", "Go", "", "", "", "completed", "Done: 2 sent.", "2", "2"]]
     assert answers == [["Imported."], ["Imported."]]
     assert sorted(world.sender.accepted) == ["ann@x.example", "bob@x.example"]
     assert all(b"hello@brand.example" in mail and b"1 Street, Town" in mail for mail in world.sender.mails.values())
@@ -562,5 +566,5 @@ def test_the_demo_runs_on_what_the_bootstrap_made(tmp_path: Path) -> None:
     assert demo.returncode == 0, demo.stdout
     with emulated(state, state / seed.FOLDER) as twin:
         assert twin.google.sheets.properties(seed.SHEET) == ("Made by a person", "Asia/Tokyo"), "not the seed's"
-        campaigns = twin.google.sheets.read(seed.SHEET, twin.google.sheets.area(seed.SHEET, "Campaigns!A2:H3"))
-        assert [(row[0], row[7]) for row in campaigns] == [("C-0001", "completed"), ("C-0002", "completed")]
+        campaigns = twin.google.sheets.read(seed.SHEET, twin.google.sheets.area(seed.SHEET, "Campaigns!A2:K3"))
+        assert [(row[0], row[10]) for row in campaigns] == [("C-0001", "completed"), ("C-0002", "completed")]

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from shared.errors import ConfigError, Conflict, NotFound, Unavailable
+from shared.errors import ConfigError, Conflict, Denied, NotFound, Unavailable
 from shared.model.cells import stored
-from shared.ports import Document, File, Filter, Location, Outcome, Outgoing, Rows, Secret, Store, Workbook, Write
+from shared.ports import Document, File, Filter, Location, Outcome, Outgoing, Rows, Secret, Stop, Store, Workbook, Write
 
 NOW = 1_800_000_000_000  # 2027-01-15 08:00 UTC
 DAY = 86_400_000
@@ -199,22 +199,27 @@ class FakeSender:
     """
 
     window: int = 5
+    form: Literal["wire", "letter"] = "wire"
     accepted: list[str] = field(default_factory=list)
     mails: dict[str, bytes] = field(default_factory=dict)
     answers: dict[str, list[Outcome]] = field(default_factory=dict)
     meanwhile: Callable[[list[str]], Awaitable[None]] | None = None
     down: bool = False
+    denied: str = ""
     calls: int = 0
 
     async def ready(self) -> None:
+        if self.denied:
+            raise Denied(self.denied)
         if self.down:
             raise Unavailable("the mail server")
 
-    async def send(self, envelope_from: str, mails: Sequence[Outgoing]) -> list[Outcome]:
+    async def send(self, envelope_from: str, mails: Sequence[Outgoing], stop: Stop | None = None) -> list[Outcome]:
         self.calls += 1
+        come = stop and stop.come  # a real one looks before each mail
         if self.meanwhile:
             await self.meanwhile([mail.recipient for mail in mails])
-        return [self._one(mail) for mail in mails]
+        return [Outcome("unsent") if come else self._one(mail) for mail in mails]
 
     def _one(self, mail: Outgoing) -> Outcome:
         script = self.answers.get(mail.recipient)

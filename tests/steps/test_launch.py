@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.launch.rows import due
+from functions.launch.rows import Start, start
 from shared.errors import BadInput, PipelineError, Unavailable
 from shared.model import batch, console
 from shared.model.event import Event
@@ -44,7 +44,8 @@ async def campaign(world: World, id: str = "C-0001") -> dict[str, Any]:
 async def finish(world: World, name: str = "000000", states: bytes = b"", sids: bytes = b"", id: str = "C-0001") -> None:
     """What a worker leaves when it is through with a batch."""
     unsettled = batch.UNKNOWN in states
-    done = {"state": "done", "states": states, "sids": sids, "tally": batch.tally(states), "unsettled": unsettled}
+    ended = {"state": "done", "due": batch.NEVER, "ended_at": world.clock.now()}
+    done = {**ended, "states": states, "sids": sids, "tally": batch.tally(states), "unsettled": unsettled}
     await world.store.commit([Merge(world.paths.batch(id, name), done)])
 
 
@@ -61,11 +62,12 @@ async def audience(world: World) -> None:
 @pytest.mark.usefixtures("audience")
 async def test_go_freezes_counts_cuts_and_publishes(world: World) -> None:
     found = await tick(world, **GO, Name="First", Subject="Own subject", Segment="VIP")
-    assert (found["state"], found["expected"], found["parts"], found["cut"]) == ("running", 2, 1, True)
+    assert (found["state"], found["expected"], found["cut"]) == ("running", 2, True)
+    assert found["sends"] == [{"key": "", "kind": "all", "expected": 2, "parts": 1, "at": NOW}]
     assert (found["segment"], found["frozen_at"], found["answer"]) == ("vip", NOW, "Sending to 2.")
     assert found["row"]["name"] == "First" and found["mail"]["subject"] == "Own subject"
     assert await world.objects.get(found["mail"]["object"]) == LETTER.encode()
-    assert await world.ledger() == batch.new({"low": "", "high": ""}, NOW)
+    assert await world.ledger() == batch.new({"low": "", "high": ""}, NOW + batch.GRACE)
     assert world.bus.messages == [("send-requests", {"campaign": "C-0001", "batch": "000000"})]
     before = world.versions()
     await tick(world)
@@ -175,7 +177,7 @@ TRANSITIONS = [
     ("draft", "Pause", "draft", "It has not started, so"),
     ("draft", "Cancel", "cancelled", "Cancelled before it started."),
     *(
-        (state, "Gooo", state, "Wanted must be Draft, Go, Pause or Cancel, not “gooo”.")
+        (state, "Gooo", state, "Wanted must be Draft, Go, Pause, Cancel, Retry failures or Resend to non-openers, not “gooo”.")
         for state in ("draft", "running", "paused")
     ),
 ]
@@ -235,7 +237,7 @@ JULY = 1_814_400_000_000  # 2027-07-01 00:00 UTC
     ],
 )
 def test_a_schedule_is_read_in_the_workbooks_zone(schedule: str, zone: str, at: int) -> None:
-    assert due(schedule, zone, JULY) == at
+    assert start(schedule, zone, JULY) == Start(at)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +261,7 @@ def test_a_schedule_is_read_in_the_workbooks_zone(schedule: str, zone: str, at: 
 )
 def test_a_schedule_that_cannot_be_kept_is_a_sentence(schedule: str, zone: str, sentence: str) -> None:
     with pytest.raises(BadInput, match=sentence):
-        due(schedule, zone, JULY)
+        start(schedule, zone, JULY)
 
 
 # --- the tab ---
@@ -349,7 +351,7 @@ async def started(world: World) -> None:
     world.clock.advance(batch.GRACE)
     await world.launch().handle()
     found = await campaign(world)
-    assert (found["state"], found["cut"], found["parts"]) == ("running", True, 1)
+    assert (found["state"], found["cut"], found["sends"][0]["parts"]) == ("running", True, 1)
     assert len(await world.all(world.paths.batches("C-0001"))) == 1
     assert {"campaign": "C-0001", "batch": "000000"} in world.bus.take("send-requests")
 
@@ -427,7 +429,7 @@ async def test_a_campaign_cancelled_while_it_starts_stays_cancelled(world: World
         ({"due": NOW + 1, "lease_until": NOW + 1}, False),
         ({"due": NOW + 1, "not_before": NOW + 1}, False),
         ({"due": NOW, "not_before": NOW}, True),
-        ({"due": NOW, "state": "done"}, False),
+        ({"due": batch.NEVER, "state": "done"}, False),
     ],
 )
 async def test_the_sweeper_brings_back_what_is_due(world: World, changes: dict[str, Any], swept: bool) -> None:

@@ -19,7 +19,7 @@ from shared.model.ref import MailRef
 from shared.model.subscriber import country_of, mailable, segments_of
 from shared.ports import Create
 
-from .fakes import NOW
+from .fakes import HOUR, NOW
 from .world import World
 
 REF = MailRef("C-0001", "ab" * 16)
@@ -29,8 +29,8 @@ _events = st.lists(
         Event,
         type=st.sampled_from(["delivered", "opened", "clicked", "bounced", "complained", "unsubscribed"]),
         ref=st.sampled_from([REF.text, MailRef("C-0001", "cd" * 16).text, MailRef("welcome", "ab" * 16, "k1").text]),
-        at=st.integers(NOW, NOW + 3),
-        label=st.sampled_from(["human", "machine", ""]),
+        at=st.integers(NOW - 2, NOW + 3),  # two hours of the day
+        label=st.sampled_from(["human", "suspect", "machine", ""]),
         reason=st.sampled_from(["", "known robot"]),
         link=st.integers(-1, 2),
         hard=st.booleans(),
@@ -40,7 +40,7 @@ _events = st.lists(
         Event,
         type=st.just("clicked"),
         ref=st.sampled_from([REF.text, MailRef("welcome", "ab" * 16, "k1").text]),
-        at=st.integers(NOW, NOW + 3),
+        at=st.integers(NOW - 2, NOW + 3),  # two hours of the day
         label=st.just("human"),
         country=st.sampled_from(["PT", "DE"]),
         city=st.sampled_from(["", "Porto"]),
@@ -92,7 +92,8 @@ async def test_an_event_becomes_times_labels_and_links(world: World) -> None:
             "delivered_at": NOW + 1,
             "links": [2],
             "reasons": sorted(["mail image proxy", "known robot"]),
-        }
+        },
+        f"subscribers/{REF.sid}": {"engaged_at": NOW + 9, "engaged": {"08": NOW + 3}},
     }
 
 
@@ -130,7 +131,8 @@ async def test_a_located_click_is_noted_on_the_delivery_and_the_subscriber(world
     for event in (CLICK, replace(CLICK, at=NOW - 5), replace(CLICK, at=NOW - 1, country="BR", city="")):
         await world.record().handle(event.to_message())
     found = await world.data(path)
-    assert found == person | {"located": {"seen": {"PT": NOW, "BR": NOW - 1}}}
+    noted = {"located": {"seen": {"PT": NOW, "BR": NOW - 1}}, "engaged_at": NOW, "engaged": {"08": NOW, "07": NOW - 1}}
+    assert found == person | noted
     assert country_of(found) == "DE" and country_of({"located": found["located"]}) == "PT"
     delivery = await world.data(world.paths.delivery("C-0001", REF.sid))
     assert (delivery["countries"], delivery["cities"]) == (["PT", "BR"], ["Porto"])
@@ -140,8 +142,11 @@ async def test_a_located_click_is_noted_on_the_delivery_and_the_subscriber(world
     ("event", "count"),
     [
         (CLICK, 2),
-        (replace(CLICK, country="", city=""), 1),
-        (Event("opened", REF.text, NOW, label="human"), 1),
+        (replace(CLICK, country="", city=""), 2),
+        (replace(CLICK, country="", city="", label="suspect"), 1),
+        (Event("opened", REF.text, NOW, label="human"), 2),
+        (Event("opened", REF.text, NOW, label="machine"), 1),
+        (Event("delivered", REF.text, NOW, label="human"), 1),
         (Event("complained", REF.text, NOW), 3),
     ],
 )
@@ -152,10 +157,36 @@ async def test_an_event_costs_so_many_writes_and_no_read(world: World, event: Ev
     assert (after.reads - before.reads, after.writes - before.writes) == (0, count)
 
 
-async def test_a_click_of_somebody_erased_makes_nobody_mailable(world: World) -> None:
-    await world.record().handle(CLICK.to_message())
+@pytest.mark.parametrize(
+    ("at", "hour"), [(NOW - 8 * HOUR, "00"), (NOW - 8 * HOUR - 1, "23"), (NOW + HOUR - 1, "08"), (NOW + HOUR, "09"), (0, "00")]
+)
+async def test_a_click_is_noted_at_its_hour_of_the_day(world: World, at: int, hour: str) -> None:
+    for event in (replace(CLICK, at=at), replace(CLICK, at=at, label="machine", country="", city="")):
+        await world.record().handle(event.to_message())
     found = await world.data(world.paths.subscriber(REF.sid))
-    assert found == {"located": {"seen": {"PT": NOW}}} and not mailable(found) and segments_of(found) == []
+    assert (found["engaged_at"], found["engaged"]) == (at, {hour: at})
+
+
+@pytest.mark.parametrize("label", ["suspect", "machine", ""])
+@pytest.mark.parametrize("type", ["opened", "clicked"])
+async def test_only_people_are_engaged(world: World, type: Any, label: Any) -> None:
+    await world.record().handle(Event(type, REF.text, NOW, label=label).to_message())
+    assert await world.data(world.paths.subscriber(REF.sid)) == {}
+
+
+@pytest.mark.parametrize(
+    ("event", "noted"),
+    [
+        (CLICK, {"located": {"seen": {"PT": NOW}}, "engaged_at": NOW, "engaged": {"08": NOW}}),
+        (Event("opened", REF.text, NOW, label="human"), {"engaged_at": NOW}),
+    ],
+)
+async def test_an_open_or_click_of_somebody_erased_makes_nobody_mailable(
+    world: World, event: Event, noted: dict[str, Any]
+) -> None:
+    await world.record().handle(event.to_message())
+    found = await world.data(world.paths.subscriber(REF.sid))
+    assert found == noted and not mailable(found) and segments_of(found) == []
 
 
 GOOD = Event("opened", REF.text, NOW, label="human").to_message()

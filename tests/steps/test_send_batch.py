@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from functions.send_batch.handler import RETRIES, Pace
+from functions.send_batch.run import Pace
 from shared.adapters.documents import Operations
 from shared.errors import BadInput, Unavailable
 from shared.http import Request
@@ -229,20 +229,42 @@ async def test_cancelling_in_the_first_pass_ends_its_deferred_mails(world: World
     assert (await world.ledger())["state"] == "done" and world.sender.accepted == []
 
 
-async def test_a_deferred_mail_is_tried_five_times_more_then_failed(world: World) -> None:
+async def test_a_deferred_mail_is_tried_for_three_days_then_failed(world: World) -> None:
     await ready(world)
-    world.sender.answers = {PEOPLE[0]: [Outcome("temporary")] * 20, PEOPLE[1]: [Outcome("temporary")] * 3}
-    await world.send_batch().handle(REQUEST)
+    pace = dataclasses.replace(PACE, retry=300_000)
+    world.sender.answers = {PEOPLE[0]: [Outcome("temporary", "451 4.7.1")] * 50, PEOPLE[1]: [Outcome("temporary", "451")] * 3}
+    await world.send_batch(pace=pace).handle(REQUEST)
     waits = []
     while (found := await world.ledger())["state"] == "open":
         waits.append(found["not_before"] - world.clock.now())
-        await world.send_batch().handle(REQUEST)  # too early: acknowledged, nothing done
+        await world.send_batch(pace=pace).handle(REQUEST)  # too early: acknowledged, nothing done
         assert await world.ledger() == found
-        await later(world)
-    assert waits == [PACE.retry * 2**n for n in range(RETRIES)]
-    assert len(world.sender.answers[PEOPLE[0]]) == 20 - 1 - RETRIES
+        world.clock.time = found["not_before"]
+        await world.send_batch(pace=pace).handle(REQUEST)
+    assert waits[:3] == [300_000, 390_000, 507_000]
+    assert sum(waits[:-1]) < 72 * 3_600_000 <= sum(waits) == world.clock.now() - NOW
+    assert len(world.sender.answers[PEOPLE[0]]) == 50 - 1 - len(waits)
     assert found["tally"] == {"sent": 11, "failed": 1}
+    assert (await world.ledger())["codes"] == {str((await order(world)).index(PEOPLE[0])): "451 4.7.1"}
     assert world.sender.accepted.count(PEOPLE[1]) == 1
+
+
+async def order(world: World) -> list[str]:
+    """The addresses in the order of the ledger."""
+    by_sid = {world.sid(address): address for address in PEOPLE}
+    return [by_sid[sid] for sid in await world.states()]
+
+
+async def test_a_campaign_that_was_paused_for_long_fails_nobody_untried(world: World) -> None:
+    await ready(world)
+    world.sender.answers = {address: [Outcome("temporary", "451")] for address in PEOPLE}
+    await world.send_batch().handle(REQUEST)
+    await set_state(world, "paused")
+    world.clock.advance(90 * 3_600_000)
+    await world.send_batch().handle(REQUEST)
+    await set_state(world, "running")
+    await world.send_batch().handle(REQUEST)
+    assert (await world.ledger())["tally"] == {"sent": 12}
 
 
 @pytest.mark.parametrize("kind", ["throttle", "down"])
@@ -261,7 +283,7 @@ async def test_a_dead_provider_is_seen_before_anything_is_handed(world: World) -
     world.sender.down = True
     await world.send_batch().handle(REQUEST)
     ledger = await world.ledger()
-    assert (world.sender.calls, ledger["states"], ledger["lease_until"]) == (0, b"", 0)
+    assert (world.sender.calls, ledger["states"], ledger["lease_until"], ledger["swept"]) == (0, b"", 0, 0)
     assert ledger["not_before"] == NOW + PACE.wait
     world.sender.down = False
     await later(world)
@@ -279,6 +301,18 @@ async def test_our_fault_pauses_the_campaign_and_suppresses_nobody(world: World)
     ledger = await world.ledger()
     assert (ledger["tally"], ledger["round"]) == ({"deferred": 5}, 0)
     world.sender.answers = {}
+    await set_state(world, "running")
+    await later(world, 2)
+    assert (await world.ledger())["tally"] == {"sent": 12}
+
+
+async def test_a_password_that_is_refused_pauses_before_anything_is_handed(world: World) -> None:
+    await ready(world)
+    world.sender.denied = "535 5.7.8"
+    await world.send_batch().handle(REQUEST)
+    campaign = await world.data(world.paths.campaign("C-0001"))
+    assert campaign["state"] == "paused" and "535 5.7.8" in campaign["answer"] and world.sender.calls == 0
+    world.sender.denied = ""
     await set_state(world, "running")
     await later(world, 2)
     assert (await world.ledger())["tally"] == {"sent": 12}
@@ -436,22 +470,23 @@ async def test_a_store_that_does_not_answer_is_asked_again_later(world: World) -
 async def test_a_long_round_of_retries_goes_on_where_it_stopped(world: World) -> None:
     await ready(world)
     world.sender.answers = {address: [Outcome("temporary", "450")] * 9 for address in PEOPLE}
-    await world.send_batch().handle(REQUEST)
+    pace = dataclasses.replace(PACE, give_up=6 * PACE.retry * 2**6)
+    await world.send_batch(pace=pace).handle(REQUEST)
     for tries in range(1, 7):
         assert {9 - len(world.sender.answers[address]) for address in PEOPLE} == {tries}
         world.clock.advance(PACE.retry * 2**6)
         for _ in range(9):  # three are enough for the round: its next one has to wait
-            await _one_window(world)
+            await _one_window(world, pace)
     assert (await world.ledger())["state"] == "done"
     assert set((await world.states()).values()) == {"failed"}
 
 
-async def _one_window(world: World) -> None:
+async def _one_window(world: World, pace: Pace) -> None:
     """A run whose time is up as soon as it has handed one window over."""
-    step = world.send_batch()
+    step = world.send_batch(pace=pace)
 
     async def out_of_time(_: list[str]) -> None:
-        object.__setattr__(step, "pace", dataclasses.replace(PACE, budget=-1))
+        step.ending.now()
 
     world.sender.meanwhile = out_of_time
     await step.handle(REQUEST)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
 
+from functions.launch.allowance import Allowances
 from functions.sync_sheet import imports, tabs
 from functions.sync_sheet.workbook import HEADERS
 from shared.errors import BadInput, Unavailable
 from shared.model import batch, console
 from shared.model.event import Event
+from shared.model.provider import Provider
 from shared.model.ref import MailRef
 from shared.model.subscriber import suppress
-from shared.ports import Create, Merge, Rows
+from shared.ports import Create, Delete, Merge, Rows
 
 from .fakes import DAY, HOUR, NOW, Died, FakeSheet, FaultyStore
 from .world import World
@@ -137,16 +141,16 @@ async def test_mending_writes_over_nothing(world: World) -> None:
     with pytest.raises(Unavailable):
         await tick(world)
     sheet.put("Campaigns!B2", [["Mine"]])
-    sheet.put("Campaigns!I5", [["a note"]])
+    sheet.put("Campaigns!L5", [["a note"]])
     sheet.put("Import!A2", [["my id"], [""]])
     before = [sheet.rows(f"{tab}!A2:Z") for tab in ("Campaigns", "Import")]
     await tick(world)
     assert [sheet.rows(f"{tab}!A2:Z") for tab in ("Campaigns", "Import")] == before
     assert ("Campaigns", 5) not in sheet.lookups and len(sheet.lookups) == 1199
     assert [name for place, name in sheet.changes if place == "write" and name.startswith("Campaigns")][-3:] == [
-        "Campaigns!H2",
-        "Campaigns!H6",
-        "Campaigns!H1",
+        "Campaigns!K2",
+        "Campaigns!K6",
+        "Campaigns!K1",
     ]
 
 
@@ -453,6 +457,96 @@ async def test_subscribers_and_suppressions_are_masked(world: World) -> None:
     assert shown(world, "Suppressions") == [["ffffffff", "complaint", "2027-01-15 08:00", "mail of C-0001"]]
     shows = board(world)
     assert (shows["Mailable subscribers"], shows["Waiting for confirmation"], shows["Complained"]) == ("1", "1", "1")
+
+
+# --- providers ---
+
+
+CONFIG = {"kind": "smtp", "weight": 1, "rate": 0, "daily": 0, "warm_up": "", "gone": False}
+GROUP = {"state": "warming", "level": 4, "allowed": 76, "paused_until": 0}
+
+
+async def way(world: World, name: str, **fields: Any) -> list[str]:
+    """A provider's document, a tick, and its row in the Providers tab without name and kind."""
+    await world.store.commit([Merge(world.paths.provider(name), CONFIG | fields)])
+    await tick(world)
+    return {row[0]: row[2:] for row in shown(world, "Providers")}[name]
+
+
+WARM = {"warm_up": "2027-01-12"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "row"),
+    [
+        ({}, ["ready"]),
+        ({"down_until": NOW - 1, "down_code": "421"}, ["ready"]),
+        ({"down_until": NOW + HOUR + 300_000, "down_code": "421"}, ["down until 09:05: 421"]),
+        ({"down_until": NOW + HOUR}, ["down until 09:00"]),
+        ({"rate": 14}, ["ready", "0", "", "14 a second"]),
+        ({"rate": 0.5, "day": "2027-01-15", "used": 7}, ["ready", "7", "", "0.5 a second"]),
+        ({"daily": 500, "day": "2027-01-15", "used": 480}, ["ready", "480", "500"]),
+        ({"daily": 500, "day": "2027-01-14", "used": 480}, ["ready", "0", "500"]),
+        (
+            {"daily": 500, "day": "2027-01-15", "used": 500, "waiting": 900, "goes_by": "2027-01-17"},
+            ["ready", "500", "500", "", "900", "2027-01-17"],
+        ),
+        (WARM | {"groups": {"gmail": GROUP, "apple": GROUP}}, ["warming up, day 4: apple 76, gmail 76", "0"]),
+        (
+            WARM | {"groups": {"yahoo": GROUP | {"level": -4, "allowed": 25, "state": "cut"}, "gmail": GROUP}},
+            ["warming up, day 1 to 4: gmail 76, yahoo 25 (halved)", "0"],
+        ),
+        (
+            WARM | {"groups": {"yahoo": GROUP | {"paused_until": NOW + DAY, "state": "paused"}, "gmail": GROUP}},
+            ["warming up, day 4: gmail 76, yahoo paused until 2027-01-16 08:00", "0"],
+        ),
+        (
+            WARM | {"groups": {"yahoo": GROUP | {"paused_until": NOW + DAY, "state": "paused"}}},
+            ["warm-up paused until 2027-01-16 08:00", "0"],
+        ),
+        (WARM | {"groups": {"yahoo": GROUP | {"paused_until": NOW, "state": "paused"}}}, ["warming up, day 4: yahoo 76", "0"]),
+        (WARM | {"groups": {"yahoo": GROUP | {"state": "established"}, "gmail": GROUP}}, ["warming up, day 4: gmail 76", "0"]),
+        (WARM | {"groups": {"yahoo": GROUP | {"state": "established"}}}, ["ready", "0"]),
+        ({"warm_up": "2027-02-01", "groups": {"gmail": GROUP}}, ["warm-up begins 2027-02-01", "0"]),
+        ({"warm_up": "", "groups": {"gmail": GROUP}}, ["ready"]),
+    ],
+)
+async def test_a_provider_is_a_row(world: World, fields: dict[str, Any], row: list[str]) -> None:
+    assert await way(world, "ses", **fields) == row
+
+
+async def test_the_tick_keeps_the_providers_up_to_date(world: World) -> None:
+    await way(world, "ses", daily=10)
+    await way(world, "main")
+    assert [row[:3] for row in shown(world, "Providers")] == [["main", "smtp", "ready"], ["ses", "smtp", "ready"]]
+    world.sheet.changes.clear()
+    before = replace(world.store.operations)
+    await tick(world)
+    assert world.sheet.changes == []
+    reads = world.store.operations.reads - before.reads
+    await world.store.commit([Delete(world.paths.provider("main"))])
+    before = replace(world.store.operations)
+    await tick(world)
+    assert reads - (world.store.operations.reads - before.reads) == 1  # one read a provider
+    assert [row[0] for row in shown(world, "Providers")] == ["ses"]
+    await world.store.commit([Merge(world.paths.provider("ses"), {"gone": True})])
+    await world.store.commit([Merge(world.paths.provider("other"), {"down_until": NOW + HOUR})])  # before launch has seen it
+    await tick(world)
+    assert shown(world, "Providers") == []
+    assert {place for _, place in world.sheet.changes} == {"Providers!A2", "Providers!A3:Z", "Providers!A2:Z"}
+
+
+async def test_what_the_tick_of_launch_keeps_is_what_is_shown(world: World) -> None:
+    ways = [Provider("ses", "ses", rate=14, warm_up=date(2027, 1, 15)), Provider("main", "smtp", domains=("yahoo.com",))]
+    allowances = await Allowances.open(world.store, world.paths, ways, NOW)
+    assert allowances.forecast({"gmail": 100}) == "50 today, the rest by 2027-01-16 while ses warms up."
+    await allowances.report()
+    await tick(world)
+    volumes = "apple 50, gmail 50, microsoft 50, other 50, yahoo 50"
+    assert shown(world, "Providers") == [
+        ["main", "smtp", "ready"],
+        ["ses", "ses", f"warming up, day 1: {volumes}", "0", "", "14 a second", "100", "2027-01-16"],
+    ]
 
 
 async def test_rows_that_are_no_more_are_cleared(world: World) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 from functions.launch.freeze import freeze
 from functions.launch.handler import Launch
 from functions.record.handler import Record
-from functions.send_batch.handler import Pace, SendBatch
+from functions.send_batch.handler import SendBatch
 from functions.send_batch.mails import Mails
+from functions.send_batch.routes import Routes
+from functions.send_batch.run import Pace
 from functions.subscribe.handler import Subscribe
 from functions.sync_sheet.handler import SyncSheet
 from functions.track.handler import Track
@@ -36,7 +38,15 @@ PEPPER = b"p" * 32
 KEY, OLD_KEY = b"w" * 32, b"v" * 32  # of the generic webhook: the newest, and the one before
 IDENTITY = Identity("Brand", "hello@brand.example", "Brand, 1 Street, Town", "Brand news", "news.brand.example")
 TENANT = Tenant("Brand", IDENTITY, "sheet", "folder")
-LETTER = "---\nsubject: News for {{ name or 'you' }}\n---\n# Hello\n\n[Shop](https://shop.example/a)\n"
+LETTER = """---
+subject: News for {{ name or 'you' }}
+---
+# Hello
+
+This week we roasted a new coffee from Huila, and there is a tasting in the shop on Friday evening. Come and bring a friend.
+
+[Shop](https://shop.example/a)
+"""
 CONFIRM = "---\nsubject: Please confirm\n---\n[Yes]({{ confirm_url }})\n"
 WELCOME = "---\nsubject: Welcome{{ ' ' ~ name if name }}\n---\nGlad to have you.\n"
 PACE = Pace(lease=90_000, budget=60_000, retry=1_000, wait=30_000)
@@ -98,10 +108,13 @@ class World:
             clock=self.clock,
             links=self.links,
             paths=self.paths,
-            sender=self.sender,
+            routes=self.routes(store, pace),
             mails=Mails(self.objects, self.links),
             pace=pace,
         )
+
+    def routes(self, store: Store | None = None, pace: Pace = PACE) -> Routes:
+        return Routes.only(self.sender, store or self.store, self.paths, pace.wait)
 
     def sync_sheet(self, store: Store | None = None) -> SyncSheet:
         return SyncSheet(store or self.store, self.sheet, self.clock, self.paths, PEPPER)
@@ -154,8 +167,8 @@ class World:
             "row": {"name": id},
         }
         await self.store.commit([Create(self.paths.campaign(id), cut)])
-        for n, source in enumerate(batch.ranges(parts * batch.BATCH_SIZE)):
-            await self.store.commit([Create(self.paths.batch(id, f"{n:06d}"), batch.new(source, self.clock.now()))])
+        for n, source in enumerate(batch.ranges(parts * batch.BATCH_SIZE) if parts else []):
+            await self.store.commit([Create(self.paths.batch(id, f"{n:06d}"), batch.new(source, self.clock.now() + batch.GRACE))])
 
     async def system(self, *names: str) -> None:
         """The frozen confirmation and welcome."""

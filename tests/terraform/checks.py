@@ -4,6 +4,7 @@ their settings, what calls them, and the times that hang together."""
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -28,6 +29,7 @@ WAIVED: Mapping[str, str] = {
     "drive_endpoint": "a double's",
     "push_certs": "for PUSH_AUTH=oidc, which Google's front end makes needless",
     "k_service": "Cloud Run sets it",
+    "spamd_host": "a SpamAssassin of one's own is offered, and none is made",
     "geo_database": "the bundled countries are meant",
     "trusted_hops": "a private step reads no X-Forwarded-For",
     "firestore_database": "of a step without documents",
@@ -150,9 +152,12 @@ def _environment(seen: Seen, step: str) -> Mapping[str, Any]:
         wanted["FIRESTORE_DATABASE"] = seen.database
     if seen.facts.calls[step].objects:
         wanted["BUCKET"] = f"{seen.project}-objects"
-    if step == "send_batch":
-        smtp = {"port": 587, "security": "starttls", "username": "", **seen.variables["smtp"]}
-        wanted |= {f"SMTP_{name.upper()}": str(value) for name, value in smtp.items()}
+    if step in ("send_batch", "launch"):
+        given = seen.variables["mail_providers"]
+        wanted["PROVIDERS"] = json.dumps(given, separators=(",", ":"), sort_keys=True)  # as Terraform writes it
+        dkim = seen.variables["dkim"] or {"domain": "", "selector": ""}
+        wanted |= {"DKIM_DOMAIN": dkim["domain"], "DKIM_SELECTOR": dkim["selector"]}
+        wanted["BOUNCE_DOMAIN"] = seen.variables["bounce_domain"] or ""
     return wanted
 
 

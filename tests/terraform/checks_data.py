@@ -80,7 +80,7 @@ def topics(seen: Seen) -> Iterator[str]:
 
 def secrets(seen: Seen) -> Iterator[str]:
     """Those that are read exist, protected; what can be made up is, and no plan or state holds it."""
-    read = frozenset[str]().union(*(calls.secrets for calls in seen.facts.calls.values()))
+    read = frozenset[str]().union(*(seen.secrets(step) for step in seen.facts.calls))
     yield from compare("secrets", {str(one.values["secret_id"]) for one in seen.plan.of("google_secret_manager_secret")}, read)
     wanted = {"deletion_protection": True, "replication.auto": GIVEN, "version_destroy_ttl": "2592000s"}
     for one in seen.plan.of("google_secret_manager_secret"):

@@ -115,7 +115,7 @@ def _wanted(seen: Seen) -> Iterator[tuple[Grant, str]]:
             yield Grant(who, _permissions("datastore.entities", calls.store), "the project", ours), f"documents of {step}"
         if calls.objects:
             yield Grant(who, _permissions("storage.objects", calls.objects), f"bucket {seen.project}-objects"), f"files of {step}"
-        for secret in calls.secrets:
+        for secret in seen.secrets(step):
             what = _permissions("secretmanager.versions", {"access", "list"})
             yield Grant(who, what, f"secret {secret}"), f"{step} reads it"
         for topic in calls.publishes:

@@ -69,7 +69,7 @@ TEXT: Mapping[str, str] = {
     "provider.google.2.billing_project": "var.project",
     "provider.google.2.user_project_override": "true",
 }
-_REQUIRED = frozenset({"project", "smtp"})
+_REQUIRED = frozenset({"project", "mail_providers"})
 
 
 def text_faults(files: Mapping[str, str], facts: Facts) -> list[str]:

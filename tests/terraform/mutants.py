@@ -86,7 +86,8 @@ class Sweep:
             case ("variable", *_, "condition" | "error_message"):
                 return REQUIRED
             case ("variable", name, "type", member):
-                return REFERRED if self._referred(f"var.{name}.{member}") else SURVIVES
+                whole = f"jsonencode(var.{name})"  # every member is handed on, and the checks look at what arrives
+                return REFERRED if self._referred(f"var.{name}.{member}") or self._referred(whole) else SURVIVES
             case ("variable", _, *inner) if inner:
                 return ""
             case ("variable" | "data", *names) if len(names) == (1 if piece.path[0] == "variable" else 2):

@@ -25,6 +25,17 @@ def at(values: Any, path: str) -> Any:
     return values
 
 
+_WAY_OUT: Mapping[str, Any] = {  # what a provider is where nothing is said
+    "options": {},
+    "weight": 1,
+    "rate": 0,
+    "daily": 0,
+    "domains": [],
+    "engaged": "any",
+    "warm_up": None,
+}
+
+
 @dataclass(frozen=True)
 class Seen:
     plan: Plan
@@ -35,7 +46,11 @@ class Seen:
         """As the operator gave them, or their defaults."""
         words = {"true": True, "false": False}  # terraform shows what a command line gave as it was given
         given = {name: one["value"] for name, one in self.plan.json["variables"].items()}
-        return {name: words.get(value, value) if isinstance(value, str) else value for name, value in given.items()}
+        found: dict[str, Any] = {}
+        for name, value in given.items():
+            found[name] = words.get(value, value) if isinstance(value, str) else value
+        found["mail_providers"] = [{**_WAY_OUT, **one} for one in found["mail_providers"]]
+        return found
 
     @property
     def project(self) -> str:
@@ -60,6 +75,12 @@ class Seen:
     def account(self, step: str) -> str:
         """Who a step is."""
         return f"step-{service(step)}@{self.project}.iam.gserviceaccount.com"
+
+    def secrets(self, step: str) -> set[str]:
+        """What a step reads: of the operator's own secrets those that the variables call for."""
+        own = {"provider-*": {f"provider-{one['name']}" for one in self.variables["mail_providers"]}}
+        own["dkim-key"] = {"dkim-key"} if self.variables["dkim"] else set()
+        return {name for secret in self.facts.calls[step].secrets for name in own.get(secret, {secret})}
 
     def caller(self, step: str) -> str:
         """Who alone calls a private step."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from shared import logs
-from shared.adapters.embedded import FolderObjects
+from shared.adapters.embedded import FileSecrets, FolderObjects
 from shared.adapters.sqlite_store import SqliteStore
 from shared.model import batch
 from shared.model.paths import Paths
@@ -140,7 +143,10 @@ def test_a_partial_run_misses_nothing_and_a_whole_one_does() -> None:
 @pytest.mark.network
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_step_is_built_of_what_it_is_given(state: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    for name, value in {"SMTP_PORT": "1", "SMTP_USERNAME": "us"}.items():
+    way = {"name": "main", "kind": "postmark", "options": {"endpoint": "http://127.0.0.1:1"}}
+    key = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    FileSecrets(state / "secrets").add("dkim-key", key)
+    for name, value in {"PROVIDERS": json.dumps([way]), "DKIM_DOMAIN": "x.example", "DKIM_SELECTOR": "s"}.items():
         monkeypatch.setenv(name, value)
     built = importlib.import_module(f"functions.{step}.main").step()
     handler = await built if inspect.isawaitable(built) else built

@@ -49,7 +49,7 @@ KINDS = (
     "resource.google_cloudfunctions2_function.step.service_config.all_traffic_on_latest_revision",
     "resource.google_cloud_run_v2_service_iam_member.caller",
     "locals.secrets.signing-key",  # a secret
-    "locals.steps.send_batch.secrets.smtp-password",
+    "locals.secrets.pepper",
     "resource.google_secret_manager_secret.this.lifecycle.prevent_destroy",
     "resource.google_firestore_database.this.lifecycle",
     "resource.google_firestore_database.this.delete_protection_state",
@@ -57,7 +57,7 @@ KINDS = (
     "resource.google_storage_bucket.objects.public_access_prevention",
     "locals.env.PUSH_AUDIENCE",  # a setting
     "locals.env.TRUSTED_HOPS",
-    "locals.steps.send_batch.env.SMTP_HOST",
+    "locals.steps.send_batch.env.PROVIDERS",
     "locals.steps.track",  # a step
     "locals.steps.record",
     "locals.steps.launch.timeout",  # a column

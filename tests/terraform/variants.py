@@ -11,7 +11,8 @@ from typing import Any
 
 from tests.terraform.workspace import Plan, Workspace
 
-_REQUIRED: Mapping[str, Any] = {"project": "lumen-mail", "smtp": {"host": "smtp.example.com"}}
+_SMTP: Mapping[str, Any] = {"name": "main", "kind": "smtp", "options": {"host": "smtp.example.com"}}
+_REQUIRED: Mapping[str, Any] = {"project": "lumen-mail", "mail_providers": [_SMTP]}
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "minimal": _REQUIRED,
     "paused": {**_REQUIRED, "paused": True, "firestore_location": "europe-west1"},
@@ -23,7 +24,22 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     },
     "everything": {
         "project": "lumen-mail",
-        "smtp": {"host": "mail.example.com", "port": 465, "security": "tls", "username": "lumen"},
+        "mail_providers": [
+            {
+                "name": "main",
+                "kind": "smtp",
+                "options": {"host": "mail.example.com", "port": "465", "security": "tls", "username": "lumen"},
+                "weight": 3,
+                "daily": 50_000,
+                "domains": ["gmail.com"],
+                "engaged": "engaged",
+            },
+            {"name": "ses-new", "kind": "ses", "options": {"region": "eu-west-1"}, "rate": 14, "warm_up": "2026-12-01"},
+            {"name": "cold", "kind": "postmark", "weight": 0, "engaged": "lapsed"},
+            *({"name": kind, "kind": kind, "options": {"domain": "x.com"}} for kind in ("mailgun", "mandrill", "sendgrid")),
+        ],
+        "dkim": {"domain": "news.lumen-coffee.com", "selector": "s1"},
+        "bounce_domain": "bounces.lumen-coffee.com",
         "regions": ["us-central1"],
         "domain": "news.lumen-coffee.com",
         "firestore_location": "nam5",
@@ -47,9 +63,29 @@ REFUSED: Mapping[str, list[dict[str, Any]]] = {
     "firestore_location": [{"firestore_location": text} for text in ("", "europe", "eur5", "EU")],
     "firestore_database": [{"firestore_database": text} for text in ("", "Mails", "abc", "1-mails", "mails_1")],
     "tenant": [{"tenant": text} for text in ("", "Main", "a/b", "-main", "m" * 32)],
-    "smtp": [{"smtp": {"host": "smtp.example.com", "security": text}} for text in ("none", "STARTTLS", "")],
-    "smtp.2": [{"smtp": {"host": "smtp.example.com", "port": port}} for port in (25, 0, 65536)]
-    + [{"smtp": {"host": text}} for text in ("", "smtp", "smtp.example.com:587")],
+    "mail_providers": [{"mail_providers": []}, {"mail_providers": [_SMTP, _SMTP]}],
+    "mail_providers.2": [{"mail_providers": [{**_SMTP, "name": text}]} for text in ("", "Main", "-a", "a_b", "a" * 31)],
+    "mail_providers.3": [{"mail_providers": [{**_SMTP, "kind": text}]} for text in ("", "SMTP", "generic")],
+    "mail_providers.4": [
+        {"mail_providers": [{**_SMTP, "options": {"host": "smtp.example.com", "security": text}}]}
+        for text in ("none", "STARTTLS", "")
+    ],
+    "mail_providers.5": [
+        {"mail_providers": [{**_SMTP, "options": options}]}
+        for options in (
+            {},
+            {"host": "smtp"},
+            {"host": "smtp.example.com:587"},
+            *({"host": "smtp.example.com", "port": port} for port in ("25", "0", "", "100000", "mail")),
+        )
+    ],
+    "mail_providers.6": [{"mail_providers": [{**_SMTP, "engaged": "all"}]}]
+    + [{"mail_providers": [{**_SMTP, name: -1}]} for name in ("weight", "rate", "daily")],
+    "mail_providers.7": [{"mail_providers": [{**_SMTP, "warm_up": text}]} for text in ("", "soon", "2026-13-01", "2026-12")],
+    "dkim": [
+        {"dkim": {"domain": domain, "selector": selector}} for domain, selector in (("lumen", "s1"), ("a.com", ""), ("", "s"))
+    ],
+    "bounce_domain": [{"bounce_domain": text} for text in ("", "lumen", "b@lumen.com")],
     "alert_email": [{"alert_email": text} for text in ("", "operator", "operator@lumen", "a b@lumen.com")],
     "budget": [{"budget": {"billing_account": "012345-6789AB-CDEF01", "amount": amount}} for amount in (0, -1)]
     + [{"budget": {"billing_account": text, "amount": 50}} for text in ("", "billingAccounts/012345-6789AB-CDEF01", "012345")],

@@ -214,6 +214,16 @@ def test_a_hostile_branch_is_cut_when_a_recipient_reaches_it() -> None:
         parts(mail, {"counts": [99999]})
 
 
+@pytest.mark.parametrize("body", ["{{ name|upper }}", "{{ name }}{% if name|upper %}{{ name|lower }}{% endif %}"])
+def test_a_mail_compiled_long_ago_has_all_its_time_for_each_recipient(body: str) -> None:
+    mail = make(body)
+    for _ in range(2):
+        mail._wires._program.env.meter.deadline = 0.0
+        assert "ADA" in parts(mail, {"name": "Ada"})[0].upper()
+        mail._wires._program.env.meter.deadline = 0.0
+        assert mail.letter(Recipient(REF, "ada@example.com", {"name": "Ada"}), DATE)
+
+
 # --- values -----------------------------------------------------------------------------------------------------------
 
 

@@ -7,11 +7,12 @@ import sys
 
 import pytest
 
-from functions.send_batch.main import Config
+from functions.send_batch.settings import Config
 from shared.config import Base, Pushed, load, one_of
 from shared.errors import ConfigError
 from tests.house.imports import ROOT, STEPS
 
+PROVIDERS = '[{"name": "main", "kind": "smtp"}]'
 BASE = {"STACK": "embedded", "STATE_DIR": "/tmp/x", "TENANT": "t", "PUBLIC_URL": "https://x.example"}
 PUSH = BASE | {"PUSH_AUTH": "iam", "K_SERVICE": "x", "PUSH_AUDIENCE": "a", "PUSH_ISSUER": "i", "PUSH_EMAIL": "e@x.example"}
 
@@ -19,17 +20,17 @@ PUSH = BASE | {"PUSH_AUTH": "iam", "K_SERVICE": "x", "PUSH_AUDIENCE": "a", "PUSH
 def test_settings_are_read() -> None:
     found = load(Base, BASE | {"TRUSTED_HOPS": "2", "OTHER": "x"})
     assert (found.stack, found.tenant, found.public_url, found.trusted_hops) == ("embedded", "t", "https://x.example", 2)
-    smtp = load(Config, PUSH | {"SMTP_HOST": "h", "SMTP_PORT": "25", "SMTP_SECURITY": "none", "LEASE_MS": ""})
-    assert (smtp.smtp_port, smtp.lease_ms, smtp.trusted_hops) == (25, 90_000, 0)
+    found = load(Config, PUSH | {"PROVIDERS": PROVIDERS, "LEASE_MS": "", "WAIT_MS": "5"})
+    assert (found.providers, found.lease_ms, found.wait_ms, found.trusted_hops) == (PROVIDERS, 90_000, 5, 0)
 
 
 def test_everything_missing_or_malformed_is_named_at_once() -> None:
     with pytest.raises(ConfigError) as refused:
-        load(Config, {"STACK": "embedded", "TENANT": "", "SMTP_PORT": "many", "TRUSTED_HOPS": "1.5"})
+        load(Config, {"STACK": "embedded", "TENANT": "", "LEASE_MS": "many", "TRUSTED_HOPS": "1.5"})
     named = str(refused.value)
-    for name in ("TENANT", "PUBLIC_URL", "PUSH_AUTH", "PUSH_AUDIENCE", "PUSH_ISSUER", "PUSH_EMAIL", "SMTP_HOST", "SMTP_SECURITY"):
+    for name in ("TENANT", "PUBLIC_URL", "PUSH_AUTH", "PUSH_AUDIENCE", "PUSH_ISSUER", "PUSH_EMAIL", "PROVIDERS"):
         assert f"{name} is not set" in named
-    for name in ("SMTP_PORT", "TRUSTED_HOPS"):
+    for name in ("LEASE_MS", "TRUSTED_HOPS"):
         assert f"{name} must be a whole number" in named
     assert "STACK" not in named and "many" not in named
 
@@ -60,12 +61,6 @@ def test_a_word_out_of_a_list() -> None:
         one_of("SECURITY", "ssl", "none", "tls")
 
 
-def test_a_field_that_takes_certain_words_takes_no_other() -> None:
-    given = PUSH | {"SMTP_HOST": "h", "SMTP_PORT": "25", "SMTP_SECURITY": "ssl", "LEASE_MS": "long"}
-    with pytest.raises(ConfigError, match="SMTP_SECURITY must be none or starttls or tls, not 'ssl'; LEASE_MS must be a whole"):
-        load(Config, given)
-
-
 def started(step: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A process that imports a step's main.py, with nothing else in its environment."""
     command = [sys.executable, "-c", f"import functions.{step}.main"]
@@ -92,7 +87,6 @@ def test_on_cloud_run_no_worker_is_killed_for_having_been_idle() -> None:
 
 
 def test_on_cloud_run_a_step_with_its_settings_starts() -> None:
-    smtp = {"SMTP_HOST": "h", "SMTP_PORT": "25", "SMTP_SECURITY": "none"}
     for step in STEPS:
-        ended = started(step, **PUSH, **smtp)
+        ended = started(step, **PUSH, PROVIDERS=PROVIDERS)
         assert ended.returncode == 0, ended.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,69 @@ def test_another_spelling_is_no_reference(text: str) -> None:
         MailRef.parse(text)
     with pytest.raises(BadToken):  # not even with our signature
         LINKS.read_track(LINKS.tokens.sign("track", text))
+
+
+@given(_refs)
+def test_what_a_mail_carries_is_made_at_once_as_one_by_one(ref: MailRef) -> None:
+    expected = LINKS.track_token(ref), LINKS.unsubscribe(ref), LINKS.message_id(ref, "news.example")
+    assert LINKS.of_mail(ref, "news.example") == expected
+
+
+# --- return paths -----------------------------------------------------------------------------------------------------
+
+
+def test_a_return_path_never_changes_its_form() -> None:
+    plain, keyed = MailRef("C-0001", REF.sid), MailRef("confirm", REF.sid, "27-01-15")
+    golden = "b+C-0001~aaisem2ekvthpcezvk54zxpo74~.wx7odfidsoikqck5fung7fpn6i@b.example"
+    assert LINKS.return_path(plain, "b.example") == golden
+    assert base64.b32encode(bytes.fromhex(REF.sid)).decode().lower().rstrip("=") == golden[9:35]
+    assert LINKS.return_path(keyed, "b.example") == f"b+{LINKS.tokens.sign('message', keyed.text)}@b.example"
+
+
+@given(_refs)
+def test_a_return_path_fits_and_is_read_back(ref: MailRef) -> None:
+    address = LINKS.return_path(ref, "bounce.news.example")
+    local, _, domain = address.rpartition("@")
+    assert len(local) <= 64
+    room = len(ref.campaign + ref.key)
+    assert bool(address) == (room <= 15)
+    if address:
+        assert domain == "bounce.news.example" and "~" in local
+        for form in (address, f"<{address}>", f" {address}\r\n"):
+            assert LINKS.read_return_path(form) == ref
+        one_case = ref.campaign + ref.key in ((ref.campaign + ref.key).lower(), (ref.campaign + ref.key).upper())
+        for folded in {address.lower(), address.upper()} - {address}:
+            if room <= 7 and one_case:
+                assert LINKS.read_return_path(folded) == ref
+            elif room > 7:
+                with pytest.raises(BadToken):
+                    LINKS.read_return_path(folded)
+
+
+@pytest.mark.parametrize("ref", [MailRef("C-0001", REF.sid), MailRef("welcome", REF.sid, "c1")])
+def test_a_changed_return_path_is_refused(ref: MailRef) -> None:
+    address = LINKS.return_path(ref, "b.example")
+    local = address.partition("@")[0]
+    other = LINKS.return_path(MailRef(ref.campaign, "f" * 32, ref.key), "b.example").partition("@")[0]
+    wrong = [
+        address.replace("b+", "c+"),
+        local,
+        "",
+        "@b.example",
+        "b+@b.example",
+        address + "x@b.example",
+        local[2:] + "@b.example",
+    ]
+    wrong += [local[:n] + ("a" if local[n] != "a" else "b") + local[n + 1 :] + "@b.example" for n in range(2, len(local))]
+    wrong += [local[:-22] + other[-22:] + "@b.example", local + "=@b.example", local + "a@b.example"]
+    if "welcome" not in address:
+        assert local[-1] in "aeimquy4"  # 2 of its 5 bits say nothing, and must be 0
+        wrong += [local[:-1] + chr(ord(local[-1]) + 1) + "@b.example"]
+    for text in wrong:
+        with pytest.raises(BadToken):
+            LINKS.read_return_path(text)
+    with pytest.raises(BadToken):
+        Links(LINKS.base, Tokens([b"x" * 32])).read_return_path(address)
 
 
 @given(st.text(max_size=30), st.integers(0, 999))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from functions.launch.rows import due, read
+from functions.launch.rows import read, start
 from shared.errors import BadInput
-from shared.model.console import ROW_FIELDS, table
+from shared.model.console import ROW_FIELDS, ROW_OPTIONS, table
 
 
 def test_columns_are_found_by_their_header() -> None:
@@ -30,6 +32,13 @@ def test_a_header_that_is_missing_or_double_stops_the_tab(header: list[str], sen
         table([], "Tab", ["A"])
 
 
+def test_a_column_that_is_optional_may_be_missing_and_not_double() -> None:
+    rows = [["A", "B"], ["a1", "b1", "beyond"]]
+    assert table(rows, "Tab", ["A"], ["B", "C"]) == [{"A": "a1", "B": "b1", "C": ""}]
+    with pytest.raises(BadInput, match="“C” stands there more than once"):
+        table([["A", "C", "C"]], "Tab", ["A"], ["B", "C"])
+
+
 def lines(*rows: tuple[str, ...]) -> list[list[str]]:
     return [list(ROW_FIELDS), *map(list, rows)]
 
@@ -48,6 +57,9 @@ def test_a_row_has_defaults() -> None:
         "segment": "everyone",
         "schedule": "",
         "wanted": "draft",
+        "rate": "",
+        "hours": "",
+        "priority": "",
     }
 
 
@@ -58,6 +70,36 @@ def test_any_edit_changes_a_rows_hash_and_nothing_else_does() -> None:
         changed = (*cells[:at], cells[at] + "x", *cells[at + 1 :])
         assert read(lines(changed))[0].hash != first.hash
     assert read(lines(("C-0009", "x"), tuple(f" {cell} " for cell in cells)))[1].hash == first.hash
+
+
+def test_options_are_read_where_there_are_columns_for_them() -> None:
+    cells = ("C-0001", "Name", "letter", "Subject", "vip", "2027-01-01 10:00", "Go")
+    [without] = read(lines(cells))
+    [blank] = read([[*ROW_FIELDS, *ROW_OPTIONS], [*cells, "", "", ""]])
+    assert without == blank and without.hash == blank.hash, "a new column that is blank changes no row"
+    assert without.options("Mars") == {"rate": 0, "hours": {}, "priority": 0}
+    [row] = read([["Priority", *ROW_FIELDS, "Hours", "Rate"], ["-7", *cells, "9-17 Sun", "2,000/h"]])
+    assert row.options("UTC") == {
+        "rate": 2000,
+        "hours": {"from": 540, "to": 1020, "days": [6], "zone": "UTC"},
+        "priority": -7,
+    }
+    for at in range(1, 4):
+        filled = [*cells, *(f"{n}" if n == at else "" for n in range(1, 4))]
+        assert read([[*ROW_FIELDS, *ROW_OPTIONS], filled])[0].hash != without.hash
+
+
+def test_a_command_is_read_however_it_is_spaced() -> None:
+    [row] = read(lines(("C-0001", "", "letter", "", "", "", "  Resend  TO\nnon-openers ")))
+    assert row.wanted == "resend to non-openers"
+
+
+@pytest.mark.parametrize("priority", ["high", "1.5", "5 ", "--1", "1001", "-1001", "99999", "٣"])
+def test_a_priority_that_is_none_is_a_sentence(priority: str) -> None:
+    [row] = read(lines(("C-0001", "x")))
+    with pytest.raises(BadInput, match="must be a whole number"):
+        replace(row, priority=priority).options("UTC")
+    assert [replace(row, priority=text).options("UTC")["priority"] for text in ("", "+3", "1000", "-1000")] == [0, 3, 1000, -1000]
 
 
 def test_a_double_id_is_a_problem_of_that_id_only() -> None:
@@ -73,4 +115,4 @@ def test_a_segment_is_spelled_as_its_tag() -> None:
 @pytest.mark.parametrize("zone", ["Europe", "America/Argentina", "Nowhere/Land", "", "../etc", "a\0b", "\ud800"])
 def test_a_zone_that_is_none_is_a_sentence(zone: str) -> None:
     with pytest.raises(BadInput, match="time zone"):
-        due("2027-01-15 09:30", zone, 0)
+        start("2027-01-15 09:30", zone, 0)

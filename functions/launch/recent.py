@@ -1,0 +1,54 @@
+"""Which other campaigns a campaign's readers may have had mail from, or are about to: what send_batch asks for the contact policy.
+
+Each campaign with a cap holds the list. It grows when another one starts, or sends again, and never shrinks: what is too long ago
+counts for nothing, and send_batch sees for itself which campaigns have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from shared.model.paths import Paths
+from shared.ports import Document, Store
+
+DAY: Final = 86_400_000
+PAGE: Final = 300
+_FIELDS: Final = ["kind", "answered_at", "segment", "frozen_at", "priority", "sends"]
+
+
+def capped(data: Mapping[str, Any]) -> bool:
+    """Whether a campaign has to know of others."""
+    return bool((data.get("policy") or {}).get("cap"))
+
+
+def of(campaign: Document, others: Iterable[Document]) -> list[dict[str, Any]]:
+    """The field `recent` of a campaign: what it holds, and those of `others` that were launched, as they are now. By id."""
+    known = {item["id"]: item for item in campaign.data.get("recent", ())}
+    for other in others:
+        if other.id != campaign.id and other.data.get("sends") and other.data.get("kind") == "campaign":
+            known[other.id] = {
+                "id": other.id,
+                "segment": other.data["segment"],
+                "frozen_at": other.data["frozen_at"],
+                "ahead": turn(other.id, other.data) < turn(campaign.id, campaign.data),
+                "sends": [{key: send[key] for key in ("key", "kind", "expected", "parts", "at")} for send in other.data["sends"]],
+            }
+    return sorted(known.values(), key=lambda item: str(item["id"]))
+
+
+def turn(id: str, data: Mapping[str, Any]) -> tuple[int, int, str]:
+    """Whose is smaller goes first: by priority, then by age."""
+    return -data.get("priority", 0), data.get("frozen_at") or data.get("at", 0), id
+
+
+async def lately(store: Store, paths: Paths, days: int, now: int) -> Sequence[Document]:
+    """The campaigns of which something was said at most `days` ago, their end for one. One read for each campaign that there is."""
+    found: list[Document] = []
+    after = ""
+    while True:
+        page = await store.page(paths.campaigns, after=after, limit=PAGE, fields=_FIELDS)
+        found += (one for one in page if one.data.get("answered_at", 0) >= now - days * DAY)
+        if len(page) < PAGE:
+            return found
+        after = page[-1].id

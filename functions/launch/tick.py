@@ -1,0 +1,195 @@
+"""One tick's work on the campaigns that are on their way: cut a send into batches, let batches go, note the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from shared.logs import log
+from shared.model import batch
+from shared.model.campaign import ENDED, answered, progress
+from shared.model.paths import Paths
+from shared.ports import Bus, Clock, Document, Filter, Objects, Store
+
+from . import cut, pace, recent, sends, slots
+from .allowance import Allowances
+from .release import LATER, Release, save
+from .sweep import cancel, settle, sweep
+
+CUTTING: Final = 180_000  # ms, longer than a tick can last: one of them reads the audience, not each
+DAY: Final = 86_400_000
+ANY: Final = "any"  # the group of mails of no group, where a name is needed
+PAGE: Final = 300
+OPEN: Final = Filter(equals=("state", "open"))
+
+
+@dataclass
+class Tick:
+    """`campaigns`: those on their way by id, as they are now. The methods work on one of them and raise Conflict, Unavailable, NotFound."""
+
+    store: Store
+    bus: Bus
+    objects: Objects
+    paths: Paths
+    allowances: Allowances
+    clock: Clock
+    campaigns: dict[str, Document] = field(default_factory=dict)
+
+    @property
+    def now(self) -> int:
+        """Milliseconds since the Unix epoch; reading a large audience takes minutes."""
+        return self.clock.now()
+
+    async def save(self, id: str, changes: Mapping[str, Any]) -> None:
+        """Write whole fields of a campaign, if it is as last read."""
+        self.campaigns[id] = await save(self.store, self.campaigns[id], changes)
+
+    async def acquaint(self, id: str) -> None:
+        """Tell a campaign of the others whose mails count for its cap."""
+        campaign = self.campaigns[id]
+        if campaign.data["state"] in ("running", "paused") and recent.capped(campaign.data):
+            others = recent.of(campaign, self.campaigns.values())
+            if others != campaign.data.get("recent", []):
+                await self.save(id, {"recent": others})
+
+    async def advance(self, id: str) -> None:
+        """Cut what is to be cut, let batches go, and end the campaign when all are done."""
+        await self.allowances.take_back(id)
+        state = self.campaigns[id].data["state"]
+        if state == "paused":
+            return
+        if state in ("running", "cancelled") and not self.campaigns[id].data.get("cut") and not await self._cut(id):
+            return
+        still_open = False
+        if state == "running":
+            still_open = await self._release(id)
+        elif state == "cancelled":
+            still_open = await cancel(self.store, self.bus, self.paths, id, self.now) > 0
+        if still_open and state not in ENDED:
+            return
+        watched, turned = await settle(self.store, self.paths, id, self.now)
+        if not still_open:
+            await self._end(id, watched, turned)
+
+    # --- cutting ---
+
+    async def _cut(self, id: str) -> bool:
+        """Make the newest send's batches, publish them unless something holds them back, and note it. Repeating it is harmless. False
+        when another tick is at it."""
+        send, held = self.campaigns[id].data["sends"][-1], self._held(id)
+        parts: list[cut.Part] | None = []
+        if not send["parts"]:
+            parts = await cut.kept(self.objects, send["plan"]) if "plan" in send else await self._plan(id)
+        if parts is None:
+            return False
+        first = self.now if held else self.now + batch.GRACE
+        batches = cut.ranges(send, first) if send["parts"] else cut.rosters(send, parts, first)
+        names = await cut.create(self.store, self.paths, id, send["key"], batches)
+        if not held:
+            await self.bus.publish(batch.TOPIC, [batch.request(id, name) for name in names])
+        await self.save(id, {"cut": True})
+        log("INFO", "launched", campaign=id, send=send["key"], expected=send["expected"], batches=len(names))
+        return True
+
+    def _held(self, id: str) -> bool:
+        """Whether the newest send's batches wait for the tick to let them go, a few at a time."""
+        data = self.campaigns[id].data
+        apart = data.get("when") and len(data.get("sends", ())) == 1
+        return bool(data.get("rate") or data.get("hours") or apart or self.allowances.limited)
+
+    async def _plan(self, id: str) -> list[cut.Part] | None:
+        """Read the audience and settle who is in which roster, once and for all; None while another tick does so."""
+        data = self.campaigns[id].data
+        if data["state"] == "cancelled":
+            return []
+        if data.get("cut_by", 0) > self.now:
+            return None
+        await self.save(id, {"cut_by": self.now + CUTTING})
+        moments: slots.Slots = slots.Together(self.now)
+        if data.get("when") == "local":
+            moments = slots.Local(datetime.fromisoformat(data["wall"]), data["zone"], self.now)
+        elif data.get("when") == "best":
+            moments = slots.Best(data["at"], self.now)
+        rosters = cut.Rosters(moments, self.allowances.warming)
+        await cut.read(self.store, self.paths, data["segment"], data["expected"], rosters)
+        parts = rosters.parts(pace.size(data.get("rate", 0)))
+        *before, send = data["sends"]
+        await self.save(id, {"sends": [*before, {**send, "plan": await cut.keep(self.objects, parts)}]})
+        return parts
+
+    # --- sending ---
+
+    async def _release(self, id: str) -> bool:
+        """Let go what may go now; whether batches are still open."""
+        data = self.campaigns[id].data
+        until = pace.window(data.get("hours") or {}, self.now)
+        if until is not None:
+            if until != data.get("until", 0):
+                await self.save(id, {"until": until})
+            release = Release(self.store, self.allowances, self.campaigns[id], self.now, self._held(id))
+            try:
+                found = await sweep(self.store, self.bus, self.paths, id, self.now, release)
+            finally:
+                self.campaigns[id] = release.campaign
+            if self.allowances.limited:
+                await self._tell_when(id, release.put_off)
+            if found:
+                return True
+        return await self.store.count(self.paths.batches(id), OPEN) > 0
+
+    async def _tell_when(self, id: str, put_off: bool) -> None:
+        """Say beside the row, once a day, when those will get it who wait for a provider.
+
+        They are counted when a send begins and when a day does (UTC, as limits are); while some wait for another day, as often as a
+        batch is put off. One read per open batch.
+        """
+        data, now = self.campaigns[id].data, self.now
+        counted, waiting = data.get("waiting_at", 0), Counter(data.get("waiting", {}))
+        new = now // DAY != counted // DAY
+        if not new and (now - counted < LATER or not (waiting or put_off)):
+            self.allowances.forecast({"" if group == ANY else group: mails for group, mails in waiting.items()})
+            return
+        waiting.clear()
+        after, fields = "", ["key", "source", "group", "tally", "read_all"]
+        while True:
+            page = await self.store.page(self.paths.batches(id), OPEN, after, PAGE, fields)
+            for one in page:
+                waiting[one.data["group"]] += pace.mails(one, data)
+            if len(page) < PAGE:
+                break
+            after = page[-1].id
+        sending, when, told = sends.sending(data), self.allowances.forecast(waiting), str(data.get("outlook", ""))
+        changes: dict[str, Any] = {
+            "waiting": {group or ANY: mails for group, mails in waiting.items() if when},
+            "waiting_at": now,
+        }
+        answer = str(data.get("answer", ""))
+        known = answer.startswith(sending)
+        sentence = f"{answer.removesuffix(told).strip() if known else f'{sending}.'} {when}".strip()
+        if sentence != answer and (new or not known or not told):
+            changes |= {"outlook": when, **answered(sentence, now)}
+        await self.save(id, changes)
+
+    async def _end(self, id: str, watched: int, turned: bool) -> None:
+        """Note the end, and stay active while `watched` unknown mails may still be heard of. `turned`: some were heard of just now."""
+        data = self.campaigns[id].data
+        count = len(data.get("sends", ()))
+        if data.get("ended") == count and not turned and data["active"] == (watched > 0):
+            return
+        await self.allowances.take_back(id)  # what the last worker left
+        totals = await progress(self.store, self.paths, id, data.get("sends", ()))
+        changes: dict[str, Any] = {"totals": totals, "active": watched > 0, "ended": count, "waiting": {}, "waiting_at": 0}
+        if data["state"] == "running":
+            changes |= {"state": "completed", **answered(_done(totals), self.now)}
+        elif data["state"] == "completed" and totals != data.get("totals"):
+            changes |= answered(_done(totals), self.now)
+        await self.save(id, changes)
+
+
+def _done(totals: Mapping[str, int]) -> str:
+    parts = [f"{totals['sent']:,} sent"]
+    parts += [f"{totals[name]:,} {name}" for name in ("failed", "suppressed", "skipped", "cancelled", "unknown") if totals[name]]
+    return f"Done: {', '.join(parts)}."

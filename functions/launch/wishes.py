@@ -1,0 +1,86 @@
+"""What a row's Wanted cell changes, given the state of its campaign."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shared.errors import BadInput
+from shared.model import console
+from shared.model.campaign import answered
+from shared.ports import Document
+
+from . import rows, sends
+from .rows import Row
+
+_WORDS: Final = f"{', '.join(console.WANTED[:-1])} or {console.WANTED[-1]}"
+
+
+def wish(row: Row, document: Document | None, zone: str, now: int) -> dict[str, Any]:
+    """The changes to the campaign's document; {} for nothing. Later sends are not decided here."""
+    state = document.data["state"] if document else "draft"
+
+    def say(sentence: str, **changes: Any) -> dict[str, Any]:
+        return {"row": row.fields, **changes, **answered(sentence, now)}
+
+    if row.problem:
+        return unseen(row, row.problem, now)
+    match row.wanted, state:
+        case "go", "draft" | "scheduled":
+            try:
+                start, options = rows.start(row.schedule, zone, now), row.options(zone)
+            except BadInput as error:
+                return say(str(error), state="draft", active=False)
+            changes = {"at": start.at, "when": start.when, "wall": start.wall, "zone": zone, **options}
+            return say(_scheduled(row.schedule, zone, start), state="scheduled", active=True, **changes)
+        case "go", "running" if document:
+            try:
+                options = row.options(zone)
+            except BadInput as error:
+                return say(f"It goes on as before. {error}")
+            if all(document.data.get(name, type(value)()) == value for name, value in options.items()):
+                return {}
+            return say(f"{sends.sending({**document.data, **options})}.", **options)
+        case "go", "paused":
+            try:
+                return say("Resumed.", state="running", **row.options(zone))
+            except BadInput as error:
+                return say(f"Still paused. {error} Then choose Pause, and Go once the row says so.")
+        case (("go" | "pause" | "cancel"), ("completed" | "cancelled")):
+            return say(f"This campaign has ended. Use a new row to send again, or choose {console.RETRY} or {console.RESEND}.")
+        case "pause", "running" | "paused":
+            return say("Paused. Choose Go to resume, Cancel to stop for good.", state="paused")
+        case "pause", "scheduled":
+            return say("Taken off the schedule. Choose Go to schedule it again.", state="draft", active=False)
+        case "pause", "draft":
+            return say("It has not started, so there is nothing to pause.")
+        case "cancel", "draft" | "scheduled":
+            return say("Cancelled before it started.", state="cancelled", active=False)
+        case "cancel", "running" | "paused":
+            return say("Cancelled: what was handed over has gone, the rest will not.", state="cancelled", until=0)
+        case "draft", "scheduled":
+            return say("No longer scheduled.", state="draft", active=False)
+        case "draft", "running" | "paused":
+            return say("It has started. Choose Pause or Cancel to stop it.")
+        case "draft", "draft" if document:
+            return say("Draft. Choose Go to send it.")
+        case "draft", "completed" | "cancelled" if document and document.data.get("row", {}).get("wanted") in sends.KINDS:
+            return {"row": row.fields}  # the command may be given again
+        case (("draft" | "go" | "pause" | "cancel"), _):
+            return {}
+    return say(f"Wanted must be {_WORDS}, not “{row.wanted[:30]}”.")
+
+
+def unseen(row: Row, sentence: str, now: int) -> dict[str, Any]:
+    """An answer to a row whose Wanted was not acted on: a command in it still counts as new."""
+    return {"row": {**row.fields, "wanted": ""}, **answered(sentence, now)}
+
+
+def _scheduled(schedule: str, zone: str, start: rows.Start) -> str:
+    if not schedule:
+        return "Starting."
+    if start.when == "local":
+        return f"Scheduled for {start.wall.replace('T', ' ')} where each reader is, and in {zone} where that is not known."
+    if start.when == "best":
+        moment = schedule.lower().partition("best")[0].strip()
+        return f"Scheduled for each reader's best hour in the 24 hours from {f'{moment} ({zone})' if moment else 'now'}."
+    return f"Scheduled for {schedule} ({zone})."

@@ -1,0 +1,169 @@
+"""The contact policy, asked once for each batch: who has had, or is about to get, enough mails; and whose night it is.
+
+Nothing is written for a recipient. What other campaigns mailed stands in their ledgers: those batches of theirs that may hold this
+batch's readers are read, and kept when their campaign has ended.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from shared.model import batch
+from shared.model.campaign import ENDED
+from shared.model.paths import Paths
+from shared.model.subscriber import in_segment
+from shared.ports import Document, Store
+
+KEPT: Final = 400  # batch documents of ended campaigns
+DAY: Final = 86_400_000
+PAGE: Final = 300
+_MAILED: Final = frozenset({batch.HANDED, batch.SENT, batch.UNKNOWN, batch.DEFERRED})
+_FIELDS: Final = ["sids", "states", "times"]
+
+
+@dataclass
+class Contacts:
+    """What counts against one batch's readers."""
+
+    cap: int
+    had: Counter[str] = field(default_factory=Counter)  # sid -> mails
+    coming: list[tuple[str, int, frozenset[str]]] = field(default_factory=list)  # segment, frozen_at, sids decided already
+
+    def enough(self, sid: str, subscriber: Mapping[str, Any]) -> bool:
+        """Whether the reader must not get another one."""
+        count = self.had[sid]
+        for segment, frozen_at, decided in self.coming:
+            count += sid not in decided and in_segment(subscriber, segment) and subscriber.get("confirmed_at", 0) <= frozen_at
+        return count >= self.cap
+
+
+@dataclass
+class Policy:
+    """Reads other campaigns' ledgers."""
+
+    store: Store
+    paths: Paths
+    _kept: OrderedDict[str, Document | None] = field(default_factory=OrderedDict)
+
+    async def contacts(
+        self, plan: Mapping[str, Any], source: Mapping[str, Any], sids: Sequence[str], now: int
+    ) -> Contacts | None:
+        """What counts for the readers of a batch: `sids` when they are known (a roster), else those of the range `source`. None without
+        a cap. Raises Unavailable."""
+        policy = plan.get("policy") or {}
+        cap, recent = policy.get("cap", 0), plan.get("recent", [])
+        if not cap or not recent:
+            return None
+        found = Contacts(cap)
+        since = now - policy.get("days", 1) * DAY
+        campaigns = await self.store.get_many([self.paths.campaign(item["id"]) for item in recent], ["state"])
+        for item, campaign in zip(recent, campaigns, strict=True):
+            ended = campaign is None or campaign.data.get("state") in ENDED
+            decided: set[str] = set()
+            for ledger in await self._ledgers(item, source, sids, ended):
+                times = struct.unpack(
+                    f">{len(ledger.data['states'])}I", ledger.data.get("times") or bytes(4 * len(ledger.data["states"]))
+                )
+                for sid, state, at in zip(batch.sids(ledger.data["sids"]), ledger.data["states"], times, strict=True):
+                    decided.add(sid)
+                    if state in _MAILED and (at * 1000 >= since or not at):
+                        found.had[sid] += 1
+            if item.get("ahead") and not ended:
+                found.coming.append((item["segment"], item["frozen_at"], frozenset(decided)))
+        return found
+
+    async def _ledgers(
+        self, item: Mapping[str, Any], source: Mapping[str, Any], sids: Sequence[str], ended: bool
+    ) -> list[Document]:
+        """The batches of another campaign that may hold this batch's readers."""
+        found: list[Document] = []
+        names: list[str] = []
+        for send in item["sends"]:
+            prefix = f"{send['key']}-" if send["key"] else ""
+            if send["parts"]:
+                names += [f"{prefix}{n:06d}" for n in _overlapping(source, sids, send["parts"])]
+            else:
+                found += await self._rosters(item["id"], ended)
+        paths = [self.paths.batch(item["id"], name) for name in dict.fromkeys(names)]
+        missing = [path for path in paths if path not in self._kept]
+        read = dict(zip(missing, await self.store.get_many(missing, _FIELDS), strict=True)) if missing else {}
+        found += [document for path in paths if (document := read.get(path, self._kept.get(path)))]
+        if ended:
+            self._keep(read)
+        return list({document.path: document for document in found}.values())
+
+    async def _rosters(self, campaign: str, ended: bool) -> list[Document]:
+        """All batches of a campaign: a roster's readers may be in any of them."""
+        known = [document for path, document in self._kept.items() if path.startswith(f"{self.paths.batches(campaign)}/")]
+        whole = f"{self.paths.batches(campaign)}/"
+        if ended and whole in self._kept:
+            return [document for document in known if document]
+        found: list[Document] = []
+        while True:
+            page = await self.store.page(
+                self.paths.batches(campaign), after=found[-1].id if found else "", limit=PAGE, fields=_FIELDS
+            )
+            found += page
+            if len(page) < PAGE:
+                break
+        if ended and len(found) < KEPT:
+            self._keep({document.path: document for document in found} | {whole: None})
+        return found
+
+    def _keep(self, documents: Mapping[str, Document | None]) -> None:
+        self._kept |= documents
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+
+def _overlapping(source: Mapping[str, Any], sids: Sequence[str], parts: int) -> Iterable[int]:
+    """Which of `parts` equal ranges of the sid space hold the readers of a batch."""
+
+    def part(text: str) -> int:
+        return (int(text[:16].ljust(16, "0"), 16) * parts) >> 64
+
+    if sids:
+        return sorted({part(sid) for sid in sids})
+    low, high = source.get("low", ""), source.get("high", "")
+    return range(part(low) if low else 0, part(high) + 1 if high else parts)
+
+
+@dataclass
+class Quiet:
+    """The hours in which nobody is mailed, where they are. `hours`: two minutes of the day, the second before the first when a night
+    lies between them."""
+
+    hours: tuple[int, int]
+    zone: str  # of readers whose zone is not known
+    _offsets: dict[str, int] = field(default_factory=dict)  # zone -> minutes ahead of UTC, now
+
+    @classmethod
+    def of(cls, plan: Mapping[str, Any]) -> Quiet | None:
+        """A campaign's, None without."""
+        policy = plan.get("policy") or {}
+        quiet = policy.get("quiet") or []
+        return cls((quiet[0], quiet[1]), policy.get("zone", "UTC")) if len(quiet) == 2 and quiet[0] != quiet[1] else None
+
+    def until(self, subscriber: Mapping[str, Any], now: int) -> int:
+        """When the reader's quiet hours end (ms), 0 when it is none now."""
+        zone = str((subscriber.get("located") or {}).get("zone") or self.zone)
+        start, end = self.hours
+        minute = (now // 60_000 + self._offset(zone, now)) % 1440
+        quiet = start <= minute < end if start < end else minute >= start or minute < end
+        return now - now % 60_000 + (end - minute) % 1440 * 60_000 if quiet else 0
+
+    def _offset(self, zone: str, now: int) -> int:
+        if zone not in self._offsets:
+            moment = datetime.fromtimestamp(now / 1000, UTC)
+            try:
+                ahead = moment.astimezone(ZoneInfo(zone)).utcoffset() or timedelta()
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                ahead = timedelta()
+            self._offsets[zone] = int(ahead.total_seconds() // 60)
+        return self._offsets[zone]

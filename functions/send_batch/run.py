@@ -1,0 +1,109 @@
+"""One worker's turn at one batch: what it knows, and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from shared.logs import metric
+from shared.mail.compile import CompiledMail
+from shared.model import batch
+from shared.model.paths import CONFIRM, WELCOME
+from shared.ports import Kind, Stop
+
+from .audience import Audience
+from .ledger import Ledger
+from .policy import Contacts, Quiet
+from .routes import Route
+
+BACK_OFF: Final = 1.3  # from one round of retries to the next
+CAREFUL: Final = 3  # turns in a row that ended without a word before mails are taken one by one
+STATES: Final[Mapping[Kind, int]] = {
+    "sent": batch.SENT,
+    "recipient": batch.FAILED,
+    "message": batch.FAILED,
+    "throttle": batch.DEFERRED,
+    "temporary": batch.DEFERRED,
+    "down": batch.DEFERRED,
+    "ours": batch.DEFERRED,
+    "unsent": batch.DEFERRED,
+    "unknown": batch.UNKNOWN,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How long things take, in milliseconds: a lease, the part of the ack deadline a turn may use, the first back-off of a deferred
+    mail, the wait while a provider is down, and when a mail that is refused again and again has failed.
+
+    5 minutes, growing by BACK_OFF, for 72 hours: what greylisting servers and RFC 5321 §4.5.4.1 ask for.
+    """
+
+    lease: int
+    budget: int
+    retry: int
+    wait: int
+    give_up: int = 72 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A mail that can go: its place in the ledger, and its reader as just read."""
+
+    position: int
+    sid: str
+    data: Mapping[str, Any]
+
+
+@dataclass
+class Run:
+    """What one turn has in hand."""
+
+    campaign: str
+    batch: str
+    ledger: Ledger
+    audience: Audience
+    mail: CompiledMail | None  # not needed to cancel
+    sender_address: str
+    state: str  # of the campaign
+    until: int  # no mail is begun from then on (ms), 0 for no end
+    retrying: bool  # the source was read to its end before this turn
+    retries: list[int]  # positions of deferred mails still to be read again in this round
+    careful: bool  # one by one, each written down before anything else is done with it
+    stopping: Stop
+    contacts: Contacts | None = None
+    quiet: Quiet | None = None
+    before: Mapping[str, int] = field(default_factory=dict)  # end state -> mails, when this turn began
+    waiting: list[Waiting] = field(default_factory=list)
+    stop: str = ""  # why this turn ends at the next window edge
+    fault: str = ""  # the sentence that says so when the fault is ours
+    shut: str = ""  # why some mails had no way to go
+    awake_at: int = 0  # when the first of the readers whose quiet hours it is may be mailed
+    windows: int = 0
+    deferrals: int = 0
+
+    @property
+    def kind(self) -> str:
+        """What sort of mail, as the metrics have it."""
+        return self.campaign if self.campaign in (CONFIRM, WELCOME) else "campaign"
+
+    def left(self) -> list[int]:
+        """Deferred mails of this round that had no try in it yet."""
+        return sorted([*self.retries, *(mail.position for mail in self.waiting)])
+
+    def counted(self) -> None:
+        """One entry for the turn: what the ledger has gained. It is the ledger's sum that is true; a turn that died wrote no entry."""
+        after = batch.tally(self.ledger.states)
+        gained = {state: after.get(state, 0) - self.before.get(state, 0) for state in batch.END_STATES}
+        values = {f"mails_{state}": count for state, count in (gained | {"deferred": self.deferrals}).items() if count}
+        why = self.stop or "end"
+        metric("batch", values, kind=self.kind, campaign=self.campaign, batch=self.batch, windows=self.windows, why=why)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Mails for one provider, handed over together."""
+
+    route: Route
+    mails: Sequence[Waiting]

@@ -1,0 +1,372 @@
+"""A turn at a batch: window by window, each recorded before it is handed over, to the end or to where it has to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from shared.errors import BadInput, Denied, Unavailable
+from shared.logs import log, metric
+from shared.model import batch, event
+from shared.model.event import Event
+from shared.ports import Document, Filter, Outcome, Outgoing
+
+from .audience import FIELDS
+from .ledger import Ledger, Lost
+from .routes import Route
+from .run import BACK_OFF, STATES, Run, Waiting, Window
+
+if TYPE_CHECKING:
+    from .handler import SendBatch
+
+QUOTA_WAIT = 60_000  # ms: the tick grants more
+PAUSED = (
+    "Paused: the mail server refuses our mail ({}). Nobody was suppressed. Mend it, choose Pause, and Go once the row says so."
+)
+BROKEN = "Paused: the frozen mail cannot be made: {}"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one worker does with one batch now. `step`: its dependencies."""
+
+    step: SendBatch
+    run: Run
+
+    async def work(self) -> None:
+        """Window by window to the end, or to a window edge when the turn has to stop."""
+        run, step = self.run, self.step
+        if run.until:
+            ahead = (run.until - step.clock.now()) / 1000
+            run.stopping.at = min(run.stopping.at, time.monotonic() + ahead)
+        while not run.stop:
+            async with step.lanes:
+                try:
+                    window = await self._next()
+                except Unavailable as error:  # the store: what is known is written down, the rest waits
+                    log("WARNING", str(error), campaign=run.campaign, batch=run.batch)
+                    run.stop = "down"
+                    break
+                if window is None:
+                    break
+                began = time.monotonic()
+                await self._hand_over(window)
+            await self._keep_pace(window, began)
+        if run.state != "paused" or run.ledger.held:
+            await self._end()
+        if run.fault:
+            await step.pause(run.campaign, run.fault)
+
+    async def _keep_pace(self, window: Window, began: float) -> None:
+        """A provider takes so many mails a second of this batch: its share of what the tick granted."""
+        run = self.run
+        rate = run.ledger.grants.get(window.route.provider.name, {}).get("rate", 0)
+        if rate and not run.stop:
+            until = min(began + len(window.mails) / rate, run.stopping.at)
+            await asyncio.sleep(max(0.0, until - time.monotonic()))
+
+    async def _next(self) -> Window | None:
+        """The next window, its readers just read. None at the end, or when `run.stop` says why not now. Raises Unavailable."""
+        run, step = self.run, self.step
+        if run.windows:
+            if run.ledger.read_all and not run.retries and not run.waiting:
+                return None
+            plan = await step.store.get(step.paths.campaign(run.campaign), ["state"])
+            run.state = str(plan.data["state"]) if plan else "cancelled"
+        if run.state == "paused":
+            run.stop = "paused"
+        elif run.stopping.come:
+            run.stop = "time"
+        await step.routes.refresh(step.clock.now())
+        if run.state != "cancelled" and not run.stop and len(step.routes.all) == 1 and not await self._ready(step.routes.all[0]):
+            run.stop = run.stop or "down"  # before anybody is read
+        while not run.stop:
+            if not run.waiting and not await self._fill():
+                return None
+            if run.waiting and ((window := await self._routed()) or run.stop):
+                return window
+        return None
+
+    async def _fill(self) -> bool:
+        """Read on: put readers into the ledger, and those whose mail can go into `run.waiting`. False when nothing was left to read."""
+        run, step = self.run, self.step
+        ledger, limit = run.ledger, 1 if run.careful else step.routes.window
+        if not ledger.read_all:
+            sids, found = await self._read(limit)
+            start = ledger.add(sids, bytes([batch.DEFERRED]) * len(sids))
+            positions = list(range(start, start + len(sids)))
+        else:
+            positions, run.retries = run.retries[:limit], run.retries[limit:]
+            sids = [ledger.sid(position) for position in positions]
+            found = await step.store.get_many([step.paths.subscriber(sid) for sid in sids], FIELDS)
+        now = step.clock.now()
+        for position, sid, document in zip(positions, sids, found, strict=True):
+            data = document.data if document else None
+            state = batch.CANCELLED if run.state == "cancelled" else run.audience.judge(data)
+            if state == batch.HANDED and data is not None:
+                state = batch.DEFERRED
+                if run.contacts and run.contacts.enough(sid, data):
+                    state = batch.SKIPPED_CAPPED
+                elif run.quiet and (awake := run.quiet.until(data, now)):
+                    run.awake_at = min(run.awake_at or awake, awake)
+                else:
+                    run.waiting.append(Waiting(position, sid, data))
+            ledger.states[position] = state
+            if state != batch.DEFERRED:
+                ledger.note(position, "")
+        return bool(sids)
+
+    async def _read(self, limit: int) -> tuple[Sequence[str], Sequence[Document | None]]:
+        """The next live documents of the batch's source."""
+        run, step = self.run, self.step
+        ledger = run.ledger
+        if ledger.roster:
+            sids = batch.sids(ledger.roster[16 * len(ledger.states) : 16 * (len(ledger.states) + limit)])
+            ledger.read_all = len(ledger.states) + len(sids) >= len(ledger.roster) // 16
+            return sids, await step.store.get_many([step.paths.subscriber(sid) for sid in sids], FIELDS)
+        if sid := ledger.source.get("sid"):
+            ledger.read_all = True
+            return [sid], [await step.store.get(step.paths.subscriber(sid), FIELDS)]
+        within = Filter(contains=("segments", run.audience.segment), below=ledger.source["high"] or None)
+        page = await step.store.page(step.paths.subscribers, within, ledger.cursor, limit, FIELDS)
+        if page:
+            ledger.cursor = page[-1].id
+        ledger.read_all = len(page) < limit
+        return [document.id for document in page], page
+
+    async def _routed(self) -> Window | None:
+        """The mails at the head of `run.waiting` that go the same way. Those that have none now stay deferred."""
+        run, step = self.run, self.step
+        now, ledger = step.clock.now(), run.ledger
+        grants = ledger.grants if run.kind == "campaign" else None
+        chosen: Route | None = None
+        mine: list[Waiting] = []
+        others: list[Waiting] = []
+        most = 0
+        for mail in run.waiting:
+            if chosen and len(mine) >= most and len(step.routes.all) == 1:
+                others.append(mail)
+                continue
+            way = step.routes.choose(mail.sid, mail.data, ledger.went_by(mail.position), grants, now)
+            if isinstance(way, str):
+                run.shut = way
+            elif chosen is None or (way is chosen and len(mine) < most):
+                if chosen is None:
+                    chosen, most = way, self._size(way)
+                mine.append(mail)
+            else:
+                others.append(mail)
+        run.waiting = others
+        if chosen is None:
+            run.stop = run.shut
+            return None
+        if not await self._ready(chosen):
+            run.waiting = sorted([*mine, *others], key=lambda mail: mail.position)
+            return None
+        return Window(chosen, mine)
+
+    async def _ready(self, route: Route) -> bool:
+        """Whether a provider can be reached; else it is left alone for a while."""
+        step = self.step
+        now = step.clock.now()
+        if route.down_until > now:
+            return False
+        try:
+            await route.sender.ready()
+        except Unavailable as error:
+            await step.routes.down(route, str(error)[:60], now)
+            return False
+        except Denied as error:
+            self._ours(route, str(error))
+            return False
+        return True
+
+    def _ours(self, route: Route, code: str) -> None:
+        """The provider refuses us, whoever the mail is for."""
+        named = f"{route.provider.name}: {code}" if len(self.step.routes.all) > 1 else code
+        self.run.stop, self.run.fault = "ours", PAUSED.format(named)
+
+    def _size(self, route: Route) -> int:
+        """Mails of the next window: what is over well before the lease is, and what the provider granted."""
+        run = self.run
+        if run.careful:
+            return 1
+        most = route.size(self.step.pace.lease / 3000)
+        grant = run.ledger.grants.get(route.provider.name)
+        if grant and route.provider.limited and run.kind == "campaign":
+            most = min(most, grant["mails"], max(1, math.ceil(grant["rate"] * 2)) if grant["rate"] else most)
+        return most
+
+    async def _hand_over(self, window: Window) -> None:
+        """Record a window as handed, hand it over, and put the answers into the ledger."""
+        run = self.run
+        ledger, route, now = run.ledger, window.route, self.step.clock.now()
+        run.windows += 1
+        name, positions = route.provider.name, [mail.position for mail in window.mails]
+        if run.careful:
+            ledger.hand(positions, name, now)
+            await ledger.hold(now)
+        outgoing = self._compose(window)
+        handed = [mail.position for mail, made in zip(window.mails, outgoing, strict=True) if made]
+        if not handed:
+            return
+        if not run.careful:
+            ledger.hand(handed, name, now)
+            await ledger.hold(now)
+        mails = [made for made in outgoing if made]
+        async with self._lease_kept(ledger):
+            started = time.perf_counter()
+            outcomes = await route.sender.send(run.sender_address, mails, run.stopping)
+        spent = time.perf_counter() - started
+        values = {"provider_latency": round(spent * 1000, 1)}
+        metric("window", values, kind=run.kind, campaign=run.campaign, batch=run.batch, provider=name, mails=len(mails))
+        await self._settle(route, handed, outcomes, spent)
+
+    @contextlib.asynccontextmanager
+    async def _lease_kept(self, ledger: Ledger) -> AsyncIterator[None]:
+        """Renew the lease while a slow provider takes a window: a live window must not become `unknown`."""
+        step = self.step
+        over = asyncio.Event()
+
+        async def renew() -> None:
+            while True:
+                try:
+                    async with asyncio.timeout(step.pace.lease / 3000):
+                        await over.wait()
+                    return
+                except TimeoutError:
+                    await ledger.hold(step.clock.now())
+
+        renewal = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            over.set()
+            with contextlib.suppress(Lost, Unavailable):  # then the next write says so
+                await renewal
+
+    def _compose(self, window: Window) -> list[Outgoing | None]:
+        """The mails of a window; None for one that cannot be made, which has failed."""
+        run, step = self.run, self.step
+        now = step.clock.now()
+        date = formatdate(now / 1000)
+        form = window.route.sender.form
+        made: list[Outgoing | None] = []
+        bugs: set[str] = set()
+        for waiting in window.mails:
+            ref = run.audience.ref(waiting.sid)
+            try:
+                assert run.mail is not None
+                recipient = run.audience.recipient(waiting.sid, waiting.data, step.links, now)
+                back = step.links.return_path(ref, step.bounces) if step.bounces else ""
+                if form == "wire":
+                    made.append(Outgoing(recipient.address, run.mail.splice(recipient, date, step.sign), back, ref.text))
+                else:
+                    letter, values = run.mail.letter(recipient, date)
+                    made.append(Outgoing(recipient.address, b"", back, ref.text, letter, values))
+            except Exception as error:  # this reader's values break the template: nobody else waits for that
+                why = str(error) if isinstance(error, BadInput) else type(error).__name__
+                bugs |= set() if isinstance(error, BadInput) else {why}
+                log("ERROR", f"a mail could not be made: {why}", mail=ref.text)
+                run.ledger.states[waiting.position] = batch.FAILED
+                run.ledger.note(waiting.position, "template")
+                made.append(None)
+        if bugs and not any(made) and (len(made) > 1 or run.kind != "campaign"):  # then it is no reader's values
+            for waiting in window.mails:
+                run.ledger.states[waiting.position] = batch.DEFERRED
+                run.ledger.note(waiting.position, "")
+            run.stop, run.fault = "ours", BROKEN.format(", ".join(sorted(bugs)))
+        return made
+
+    async def _settle(self, route: Route, handed: Sequence[int], outcomes: Sequence[Outcome], spent: float) -> None:
+        """Put the provider's answers into the ledger; tell record of refusals."""
+        run, step = self.run, self.step
+        ledger, name, now = run.ledger, route.provider.name, step.clock.now()
+        events: list[Event] = []
+        kinds = {outcome.kind for outcome in outcomes}
+        begun = sum(outcome.kind not in ("unsent", "down") for outcome in outcomes)
+        ledger.hand_back(name, len(outcomes) - begun)
+        if begun:
+            route.took(spent, begun)
+        for position, outcome in zip(handed, outcomes, strict=True):
+            kind = (
+                "message" if outcome.kind == "ours" and "sent" in kinds else outcome.kind
+            )  # one mail's fault: others go through
+            ledger.states[position] = STATES[kind]
+            ledger.note(position, "" if kind == "sent" else outcome.code or kind)
+            run.deferrals += STATES[kind] == batch.DEFERRED
+            if kind in ("recipient", "message"):
+                ref = run.audience.ref(ledger.sid(position))
+                events.append(Event("bounced", ref.text, now, hard=outcome.hard, code=outcome.code, provider=name))
+            elif kind in ("down", "unsent"):
+                ledger.note(position, "")
+            elif kind == "temporary":
+                ledger.counted = True
+            elif kind == "ours":
+                self._ours(route, outcome.code)
+        if "throttle" in kinds:
+            route.slow_until = now + step.pace.wait
+            run.shut = "throttle"
+        if "down" in kinds:
+            await self._down(route, handed, outcomes, begun)
+        if "unsent" in kinds:
+            run.stop = run.stop or "time"
+            run.retries = [*run.retries, *(p for p, outcome in zip(handed, outcomes, strict=True) if outcome.kind == "unsent")]
+        await self._tell(events)
+
+    async def _down(self, route: Route, handed: Sequence[int], outcomes: Sequence[Outcome], begun: int) -> None:
+        """A provider did not take some mails, for certain: they may go another way, at once where there is one."""
+        run, step = self.run, self.step
+        code = next(outcome.code for outcome in outcomes if outcome.kind == "down")
+        if not begun or len(step.routes.all) == 1:
+            await step.routes.down(route, code or "no connection", step.clock.now())
+        if len(step.routes.all) == 1:
+            run.stop = run.stop or "down"
+        run.retries = [*run.retries, *(p for p, outcome in zip(handed, outcomes, strict=True) if outcome.kind == "down")]
+
+    async def _tell(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        try:
+            await self.step.bus.publish(event.TOPIC, [found.to_message() for found in events])
+        except Unavailable as error:  # the ledger still says failed; the next campaign meets the same refusal
+            log("ERROR", f"refusals were not published: {error}", mails=[found.ref for found in events])
+
+    # --- the end ---
+
+    async def _end(self) -> None:
+        """Let go of the batch: done, or waiting for what it needs."""
+        run, step = self.run, self.step
+        ledger, now, not_before = run.ledger, step.clock.now(), 0
+        left = run.left()
+        if run.state == "cancelled":
+            ledger.replace(batch.DEFERRED, batch.CANCELLED)
+        elif left and ledger.read_all:
+            ledger.retry_from = min(left)  # the next turn goes on from here, in the same round
+        elif ledger.read_all:
+            refused = ledger.counted
+            ledger.end_round(counts=run.retrying)
+            if ledger.first_at and now - ledger.first_at >= step.pace.give_up:
+                ledger.give_up()
+            if batch.DEFERRED in ledger.states:
+                not_before = now + round(step.pace.retry * BACK_OFF**ledger.round) if refused else 0
+                if run.awake_at:
+                    not_before = min(not_before, run.awake_at) if refused else run.awake_at
+        if run.stop in ("down", "ours", "throttle") or run.shut in ("down", "throttle"):
+            not_before = max(not_before, now + step.pace.wait)
+        elif run.shut == "quota":
+            not_before = max(not_before, now + QUOTA_WAIT)
+        await ledger.release(now, not_before)
+        if run.stop in ("time", "") and ledger.state == "open" and not not_before and not self._closed_now():
+            await step.bus.publish(batch.TOPIC, [batch.request(run.campaign, run.batch)])
+
+    def _closed_now(self) -> bool:
+        """Whether the campaign's hours are over: then the tick brings the batch back."""
+        run = self.run
+        return bool(run.until) and self.step.clock.now() >= run.until
