@@ -84,8 +84,10 @@ class _Walk:
 async def _spf(report: Report, domain: str, sending: Sending, dns: Dns) -> None:
     found = await _spf_records(domain, dns)
     if not found:
+        # A provider with an API may have a return path of its own, with an SPF record of its own.
+        grave = report.faults if sending.return_path else report.warnings
         include = f"include:{sending.spf_include} " if sending.spf_include else "… "
-        report.faults.append(
+        grave.append(
             f"{domain} has no SPF record, so nobody can tell that this mail may come from it: have one such as "
             f"“v=spf1 {include}~all” added to its DNS."
         )

@@ -39,10 +39,12 @@ def wish(row: Row, document: Document | None, zone: str, now: int) -> dict[str, 
                 return say(f"It goes on as before. {error}")
             if all(document.data.get(name, type(value)()) == value for name, value in options.items()):
                 return {}
-            return say(f"{sends.sending({**document.data, **options})}.", **options)
+            return say(f"{sends.sending({**document.data, **options})}.", next_at=0, **options)
         case "go", "paused":
             try:
-                return say("Resumed.", state="running", **row.options(zone))
+                options = row.options(zone)
+                anew = {} if document and options["rate"] == document.data.get("rate", 0) else {"next_at": 0}
+                return say("Resumed.", state="running", **options, **anew)
             except BadInput as error:
                 return say(f"Still paused. {error} Then choose Pause, and Go once the row says so.")
         case (("go" | "pause" | "cancel"), ("completed" | "cancelled")):

@@ -97,13 +97,14 @@ class SendBatch:
             return None
         data = plan.data
         if data["state"] == "paused":
+            if any(grant["mails"] for grant in ledger.grants.values()):
+                await ledger.release(now)  # others may have them meanwhile
             return None
         try:
             mail = await self.mails.get(campaign, data["mail"]) if data["state"] != "cancelled" else None
         except (BadTemplate, NotFound) as error:
             await self.pause(campaign, BROKEN.format(error))
-            if single:
-                await ledger.release(now, now + self.pace.wait)  # it may exist in this message only
+            await ledger.release(now, now + self.pace.wait)  # a single mail may exist in this message only
             return None
         audience = (
             Audience(campaign, key=key, consent=ledger.source["consent"])

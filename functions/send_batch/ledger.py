@@ -41,12 +41,12 @@ class Ledger:
         self.not_before: int = data["not_before"]
         self.lease_until: int = data["lease_until"]
         self.swept: int = data["swept"]
-        self.first_at: int = data["first_at"]
         self.grants: dict[str, dict[str, Any]] = data["grants"]
         self.providers: list[str] = data["providers"]
         self.via = bytearray(data["via"])
         self.times = bytearray(data["times"])
         self.codes: dict[str, str] = data["codes"]
+        self.refused: dict[str, int] = data["refused"]
         self._fresh = {} if document else fresh
 
     @property
@@ -69,10 +69,10 @@ class Ledger:
         self.round += counts and self.counted
         self.counted, self.retry_from = False, 0
 
-    def give_up(self) -> None:
-        """Nobody waits any longer for servers that refuse, or slow down, a mail: those that have an answer have failed."""
+    def give_up(self, since: int) -> None:
+        """Nobody waits any longer for servers that have refused, or slowed down, a mail since then (ms)."""
         for position in self.positions(batch.DEFERRED):
-            if str(position) in self.codes:
+            if self.refused.get(str(position), batch.NEVER) <= since:
                 self.states[position] = batch.FAILED
 
     def add(self, sids: Sequence[str], states: bytes) -> int:
@@ -93,7 +93,6 @@ class Ledger:
             self.states[position] = batch.HANDED
             self.via[position] = number
             self.times[4 * position : 4 * position + 4] = at
-        self.first_at = self.first_at or now
         if provider in self.grants:
             self.grants[provider]["mails"] = max(0, self.grants[provider]["mails"] - len(positions))
 
@@ -107,12 +106,14 @@ class Ledger:
         number = self.via[position]
         return self.providers[number] if number < len(self.providers) else ""
 
-    def note(self, position: int, code: str) -> None:
-        """The provider's code for a mail that is not sent; "" for none."""
+    def note(self, position: int, code: str, now: int) -> None:
+        """The provider's code for a mail that is not sent, "" for none; and when there first was one (`now`, ms)."""
         if code:
             self.codes[str(position)] = code
+            self.refused.setdefault(str(position), now)
         else:
             self.codes.pop(str(position), None)
+            self.refused.pop(str(position), None)
 
     def positions(self, state: int) -> list[int]:
         """Where `state` stands in the ledger."""
@@ -147,12 +148,12 @@ class Ledger:
             "sids": bytes(self.sids),
             "states": bytes(self.states),
             "swept": 0,
-            "first_at": self.first_at,
             "grants": self.grants,
             "providers": self.providers,
             "via": bytes(self.via),
             "times": bytes(self.times),
             "codes": self.codes,
+            "refused": self.refused,
             "tally": batch.tally(self.states),
             "unsettled": batch.UNKNOWN in self.states,
             "owner": self._owner,
@@ -173,7 +174,9 @@ class Ledger:
                 if found.data.get("owner") == self._owner and found.data.get("seq") == self._seq:
                     self._version, self._fresh = found.version, {}
                     return
-                if found.version != self._version:
+                if found.data.get("owner") == self._owner and found.data.get("seq", 0) < self._seq:
+                    self._version = found.version  # an earlier write of ours, whose reply was lost for good
+                elif found.version != self._version:
                     raise Lost from error
                 await asyncio.sleep(PAUSE * 2**attempt)  # the write did not arrive: once more
         raise Unavailable("the store", "a batch could not be written")

@@ -21,10 +21,11 @@ from shared.model.subscriber import in_segment
 from shared.ports import Document, Store
 
 KEPT: Final = 400  # batch documents of ended campaigns
+CAMPAIGNS: Final = 4  # that were cut as rosters
 DAY: Final = 86_400_000
 PAGE: Final = 300
 _MAILED: Final = frozenset({batch.HANDED, batch.SENT, batch.UNKNOWN, batch.DEFERRED})
-_FIELDS: Final = ["sids", "states", "times"]
+_FIELDS: Final = ["sids", "states", "times", "state"]
 
 
 @dataclass
@@ -49,7 +50,8 @@ class Policy:
 
     store: Store
     paths: Paths
-    _kept: OrderedDict[str, Document | None] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[str, Document] = field(default_factory=OrderedDict)  # done batches of ended campaigns, by path
+    _whole: OrderedDict[tuple[str, ...], list[Document]] = field(default_factory=OrderedDict)  # all of one, by its id and sends
 
     async def contacts(
         self, plan: Mapping[str, Any], source: Mapping[str, Any], sids: Sequence[str], now: int
@@ -89,37 +91,35 @@ class Policy:
             if send["parts"]:
                 names += [f"{prefix}{n:06d}" for n in _overlapping(source, sids, send["parts"])]
             else:
-                found += await self._rosters(item["id"], ended)
+                found += await self._rosters(item, ended)
         paths = [self.paths.batch(item["id"], name) for name in dict.fromkeys(names)]
         missing = [path for path in paths if path not in self._kept]
         read = dict(zip(missing, await self.store.get_many(missing, _FIELDS), strict=True)) if missing else {}
         found += [document for path in paths if (document := read.get(path, self._kept.get(path)))]
         if ended:
-            self._keep(read)
+            self._kept |= {path: document for path, document in read.items() if document and document.data["state"] == "done"}
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
         return list({document.path: document for document in found}.values())
 
-    async def _rosters(self, campaign: str, ended: bool) -> list[Document]:
+    async def _rosters(self, item: Mapping[str, Any], ended: bool) -> list[Document]:
         """All batches of a campaign: a roster's readers may be in any of them."""
-        known = [document for path, document in self._kept.items() if path.startswith(f"{self.paths.batches(campaign)}/")]
-        whole = f"{self.paths.batches(campaign)}/"
-        if ended and whole in self._kept:
-            return [document for document in known if document]
+        key = (item["id"], *(send["key"] for send in item["sends"]))
+        if key in self._whole:
+            return self._whole[key]
         found: list[Document] = []
         while True:
             page = await self.store.page(
-                self.paths.batches(campaign), after=found[-1].id if found else "", limit=PAGE, fields=_FIELDS
+                self.paths.batches(item["id"]), after=found[-1].id if found else "", limit=PAGE, fields=_FIELDS
             )
             found += page
             if len(page) < PAGE:
                 break
-        if ended and len(found) < KEPT:
-            self._keep({document.path: document for document in found} | {whole: None})
+        if ended and all(document.data["state"] == "done" for document in found):
+            self._whole[key] = found
+            while len(self._whole) > CAMPAIGNS:
+                self._whole.popitem(last=False)
         return found
-
-    def _keep(self, documents: Mapping[str, Document | None]) -> None:
-        self._kept |= documents
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
 
 
 def _overlapping(source: Mapping[str, Any], sids: Sequence[str], parts: int) -> Iterable[int]:

@@ -76,6 +76,9 @@ class Run:
     quiet: Quiet | None = None
     before: Mapping[str, int] = field(default_factory=dict)  # end state -> mails, when this turn began
     waiting: list[Waiting] = field(default_factory=list)
+    stale: list[int] = field(default_factory=list)  # of those that could go, whoever was read too long ago
+    read_at: float = 0.0  # monotonic seconds
+    broken: list[int] = field(default_factory=list)  # mails that could not be made, since the last that could
     stop: str = ""  # why this turn ends at the next window edge
     fault: str = ""  # the sentence that says so when the fault is ours
     shut: str = ""  # why some mails had no way to go
@@ -90,7 +93,7 @@ class Run:
 
     def left(self) -> list[int]:
         """Deferred mails of this round that had no try in it yet."""
-        return sorted([*self.retries, *(mail.position for mail in self.waiting)])
+        return sorted([*self.retries, *self.stale, *(mail.position for mail in self.waiting)])
 
     def counted(self) -> None:
         """One entry for the turn: what the ledger has gained. It is the ledger's sum that is true; a turn that died wrote no entry."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .handler import SendBatch
 
 QUOTA_WAIT = 60_000  # ms: the tick grants more
+ALONE = 10  # mails that are taken one by one when a batch had no news for long
+STALE = 1.0  # seconds after which a reader is read again before being mailed
 PAUSED = (
     "Paused: the mail server refuses our mail ({}). Nobody was suppressed. Mend it, choose Pause, and Go once the row says so."
 )
@@ -75,10 +77,15 @@ class Turn:
         """The next window, its readers just read. None at the end, or when `run.stop` says why not now. Raises Unavailable."""
         run, step = self.run, self.step
         if run.windows:
-            if run.ledger.read_all and not run.retries and not run.waiting:
+            if run.ledger.read_all and not run.left():
                 return None
             plan = await step.store.get(step.paths.campaign(run.campaign), ["state"])
             run.state = str(plan.data["state"]) if plan else "cancelled"
+        if run.waiting and (
+            run.state == "cancelled" or time.monotonic() - run.read_at > STALE
+        ):  # whoever left meanwhile is honoured
+            run.stale = [*(mail.position for mail in run.waiting), *run.stale]
+            run.waiting = []
         if run.state == "paused":
             run.stop = "paused"
         elif run.stopping.come:
@@ -96,15 +103,23 @@ class Turn:
     async def _fill(self) -> bool:
         """Read on: put readers into the ledger, and those whose mail can go into `run.waiting`. False when nothing was left to read."""
         run, step = self.run, self.step
-        ledger, limit = run.ledger, 1 if run.careful else step.routes.window
-        if not ledger.read_all:
-            sids, found = await self._read(limit)
-            start = ledger.add(sids, bytes([batch.DEFERRED]) * len(sids))
-            positions = list(range(start, start + len(sids)))
-        else:
-            positions, run.retries = run.retries[:limit], run.retries[limit:]
+        ledger, limit = run.ledger, self._limit()
+        if not limit:
+            run.shut = run.stop = "quota"
+            return False
+        positions: list[int]
+        if run.stale or ledger.read_all:
+            again = run.stale or run.retries
+            positions = again[:limit]
             sids = [ledger.sid(position) for position in positions]
             found = await step.store.get_many([step.paths.subscriber(sid) for sid in sids], FIELDS)
+            del again[:limit]
+        else:
+            read, pages = await self._read(limit)
+            sids, found = list(read), list(pages)
+            start = ledger.add(sids, bytes([batch.DEFERRED]) * len(sids))
+            positions = list(range(start, start + len(sids)))
+        run.read_at = time.monotonic()
         now = step.clock.now()
         for position, sid, document in zip(positions, sids, found, strict=True):
             data = document.data if document else None
@@ -119,8 +134,18 @@ class Turn:
                     run.waiting.append(Waiting(position, sid, data))
             ledger.states[position] = state
             if state != batch.DEFERRED:
-                ledger.note(position, "")
+                ledger.note(position, "", now)
         return bool(sids)
+
+    def _limit(self) -> int:
+        """How many readers to look at: not more than can be mailed soon, so that what was read is still true then; 0 for nobody now."""
+        run, ways = self.run, self.step.routes.all
+        if run.careful or run.state == "cancelled" or len(ways) > 1:
+            return 1 if run.careful else self.step.routes.window
+        provider = ways[0].provider
+        if provider.limited and run.kind == "campaign" and not run.ledger.grants.get(provider.name, {}).get("mails"):
+            return 0
+        return self._size(ways[0])
 
     async def _read(self, limit: int) -> tuple[Sequence[str], Sequence[Document | None]]:
         """The next live documents of the batch's source."""
@@ -128,11 +153,13 @@ class Turn:
         ledger = run.ledger
         if ledger.roster:
             sids = batch.sids(ledger.roster[16 * len(ledger.states) : 16 * (len(ledger.states) + limit)])
+            found = await step.store.get_many([step.paths.subscriber(sid) for sid in sids], FIELDS)
             ledger.read_all = len(ledger.states) + len(sids) >= len(ledger.roster) // 16
-            return sids, await step.store.get_many([step.paths.subscriber(sid) for sid in sids], FIELDS)
+            return sids, found
         if sid := ledger.source.get("sid"):
-            ledger.read_all = True
-            return [sid], [await step.store.get(step.paths.subscriber(sid), FIELDS)]
+            only = await step.store.get(step.paths.subscriber(sid), FIELDS)
+            ledger.read_all = True  # once it is read: a store that does not answer must not lose the mail
+            return [sid], [only]
         within = Filter(contains=("segments", run.audience.segment), below=ledger.source["high"] or None)
         page = await step.store.page(step.paths.subscribers, within, ledger.cursor, limit, FIELDS)
         if page:
@@ -209,12 +236,14 @@ class Turn:
         ledger, route, now = run.ledger, window.route, self.step.clock.now()
         run.windows += 1
         name, positions = route.provider.name, [mail.position for mail in window.mails]
+        run.careful = run.careful and run.windows <= ALONE  # none of these was it, or it only had to queue for long
         if run.careful:
             ledger.hand(positions, name, now)
             await ledger.hold(now)
         outgoing = self._compose(window)
         handed = [mail.position for mail, made in zip(window.mails, outgoing, strict=True) if made]
         if not handed:
+            ledger.hand_back(name, len(positions) if run.careful else 0)
             return
         if not run.careful:
             ledger.hand(handed, name, now)
@@ -275,12 +304,13 @@ class Turn:
                 bugs |= set() if isinstance(error, BadInput) else {why}
                 log("ERROR", f"a mail could not be made: {why}", mail=ref.text)
                 run.ledger.states[waiting.position] = batch.FAILED
-                run.ledger.note(waiting.position, "template")
+                run.ledger.note(waiting.position, "template", now)
                 made.append(None)
-        if bugs and not any(made) and (len(made) > 1 or run.kind != "campaign"):  # then it is no reader's values
-            for waiting in window.mails:
-                run.ledger.states[waiting.position] = batch.DEFERRED
-                run.ledger.note(waiting.position, "")
+        run.broken = [] if any(made) else [*run.broken, *(waiting.position for waiting in window.mails)]
+        if bugs and not any(made) and (len(run.broken) > 1 or run.kind != "campaign"):  # then it is no reader's values
+            for position in run.broken:
+                run.ledger.states[position] = batch.DEFERRED
+                run.ledger.note(position, "", now)
             run.stop, run.fault = "ours", BROKEN.format(", ".join(sorted(bugs)))
         return made
 
@@ -299,13 +329,12 @@ class Turn:
                 "message" if outcome.kind == "ours" and "sent" in kinds else outcome.kind
             )  # one mail's fault: others go through
             ledger.states[position] = STATES[kind]
-            ledger.note(position, "" if kind == "sent" else outcome.code or kind)
+            if kind != "unsent":
+                ledger.note(position, "" if kind == "sent" else outcome.code or kind, now)
             run.deferrals += STATES[kind] == batch.DEFERRED
             if kind in ("recipient", "message"):
                 ref = run.audience.ref(ledger.sid(position))
                 events.append(Event("bounced", ref.text, now, hard=outcome.hard, code=outcome.code, provider=name))
-            elif kind in ("down", "unsent"):
-                ledger.note(position, "")
             elif kind == "temporary":
                 ledger.counted = True
             elif kind == "ours":
@@ -343,8 +372,9 @@ class Turn:
     async def _end(self) -> None:
         """Let go of the batch: done, or waiting for what it needs."""
         run, step = self.run, self.step
-        ledger, now, not_before = run.ledger, step.clock.now(), 0
+        ledger, now = run.ledger, step.clock.now()
         left = run.left()
+        waits: list[int] = []
         if run.state == "cancelled":
             ledger.replace(batch.DEFERRED, batch.CANCELLED)
         elif left and ledger.read_all:
@@ -352,16 +382,16 @@ class Turn:
         elif ledger.read_all:
             refused = ledger.counted
             ledger.end_round(counts=run.retrying)
-            if ledger.first_at and now - ledger.first_at >= step.pace.give_up:
-                ledger.give_up()
-            if batch.DEFERRED in ledger.states:
-                not_before = now + round(step.pace.retry * BACK_OFF**ledger.round) if refused else 0
-                if run.awake_at:
-                    not_before = min(not_before, run.awake_at) if refused else run.awake_at
+            ledger.give_up(now - step.pace.give_up)
+            if batch.DEFERRED in ledger.states and refused:
+                waits.append(now + round(step.pace.retry * BACK_OFF**ledger.round))
+            if batch.DEFERRED in ledger.states and run.awake_at:
+                waits.append(run.awake_at)
         if run.stop in ("down", "ours", "throttle") or run.shut in ("down", "throttle"):
-            not_before = max(not_before, now + step.pace.wait)
+            waits.append(now + step.pace.wait)
         elif run.shut == "quota":
-            not_before = max(not_before, now + QUOTA_WAIT)
+            waits.append(now + QUOTA_WAIT * (1 if run.windows else 10))  # nothing could go by what is left: no hurry
+        not_before = min(waits, default=0)
         await ledger.release(now, not_before)
         if run.stop in ("time", "") and ledger.state == "open" and not not_before and not self._closed_now():
             await step.bus.publish(batch.TOPIC, [batch.request(run.campaign, run.batch)])

@@ -114,7 +114,7 @@ def dashboard(people: Mapping[str, int], results: Sequence[Sequence[Cell]], noti
 
 def unusable(campaigns: Sequence[Sequence[str]]) -> list[str]:
     """A notice of the rows that are ignored because of their ids; raises BadInput when the header cannot be trusted."""
-    table = console.table(campaigns, console.CAMPAIGNS, console.ROW_FIELDS)
+    table = console.table(campaigns, console.CAMPAIGNS, console.ROW_FIELDS, console.ROW_OPTIONS)
     filled = [row for row in table if row["ID"] and any(text for name, text in row.items() if name != "ID")]
     ids = list(dict.fromkeys(row["ID"] for row in filled if not usable_id(row["ID"])))
     if not ids:

@@ -14,14 +14,14 @@ recipient of every window so far, and `states`, one byte for each.
     due         the tick publishes the batch at the first moment from then on; NEVER when it is done
     swept       how often the tick has done so since a worker last wrote: a batch that kills its worker is then handled mail by mail
     round       rounds of retries that cost deferred mails an attempt; `counted`: this one does; `retry_from`: where in the ledger
-                the next run goes on with it; `first_at`: when its first mail was handed over
+                the next run goes on with it
     unsettled   whether it holds `unknown` mails: the tick reconciles those
     tally       end state -> count, for reports
     grants      provider -> {"mails": left, "rate": a second, 0 for no limit}: leased by the tick from a limited provider's allowance.
                 `granted`: the UTC day they count for; `leftover` while some are left and no worker has the batch: the tick takes them back
     group       the mailbox provider ("gmail") all of a roster's readers have, when it is one of a warm-up, else ""
     via, times  one byte and four for each sid: the number in `providers` of the provider it was handed to last, and when (seconds)
-    codes       {position: the provider's code} of those failed, deferred or unknown
+    codes       {position: the provider's code} of those failed, deferred or unknown; `refused`: {position: when there first was one, ms}
     ended_at    when it was done
     expires_at  of a single mail: when the document may go
 """
@@ -98,7 +98,6 @@ def new(source: Mapping[str, Any], due: int, key: str = "", group: str = "", ros
         "round": 0,
         "counted": False,
         "retry_from": 0,
-        "first_at": 0,
         "unsettled": False,
         "tally": {},
         "grants": {},
@@ -107,6 +106,7 @@ def new(source: Mapping[str, Any], due: int, key: str = "", group: str = "", ros
         "via": b"",
         "times": b"",
         "codes": {},
+        "refused": {},
         "ended_at": 0,
         **({"roster": roster} if roster else {}),
     }

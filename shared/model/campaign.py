@@ -7,9 +7,14 @@
     answer      the plain sentence shown beside the row, with `answered_at`
     mail        frozen at launch: {object, hash, file, version, name, subject, identity}
     segment, frozen_at, expected, cut (all batches of the newest send exist), totals (when it ended)
+    at, wall, zone   when it starts (ms), what the Schedule cell says, and the workbook's zone then
+    cut_by      until when a tick may be reading the audience (ms): another one leaves it alone
+    waiting, waiting_at, outlook   mails that wait for providers by mailbox provider, when they were counted, the sentence told
+    ended       how many sends the totals cover
+    preflight   {faults, warnings, notes} found at launch
     sends       what was cut, oldest first: {key, kind, expected, parts, at}. `key` is each mail's in MailRef ("" of the first, "r1" …);
-                `kind` "all", "retry" (those that failed, so they count once) or "non-openers"; `parts` ranges, 0 for rosters. Batches
-                are called {n:06d}, those of a later send {key}-{n:06d}
+                `kind` "all", "retry" (those that failed, so they count once) or "non-openers"; `parts` ranges, 0 for rosters, whose
+                `plan` is in Objects. Batches are called {n:06d}, those of a later send {key}-{n:06d}
     rate        mails an hour at most, 0 for no limit; `next_at`: when the tick may release its next batch
     hours       {from, to (minutes of the day), days (0 = Monday), zone}: when it may send; {} for always
     until       no mail is begun from then on (ms), until the tick says otherwise; 0 for no end

@@ -122,7 +122,7 @@ async def test_a_providers_rate_is_used_each_minute(world: World, monkeypatch: p
     post = Post(world, Provider("slow", "smtp", rate=1))
     went = []
     for n in range(4):
-        went.append(len(await post.tick(*([{}] if not n else []))))
+        went.append(len(await post.tick(*([{"Schedule": "best"}] if not n else []))))
         for message in world.bus.take(batch.TOPIC):
             await finish(world, message["batch"])
     assert went == [6, 6, 3, 0]
@@ -131,7 +131,7 @@ async def test_a_providers_rate_is_used_each_minute(world: World, monkeypatch: p
 async def test_what_a_provider_refuses_takes_nothing_of_the_campaigns_rate(world: World) -> None:
     await readers(world)
     post = Post(world, replace(DAILY, daily=20))
-    assert len(await post.spend(1, {"Rate": "240/h"})) == 20
+    assert len(await post.spend(1, {"Rate": "240/h", "Schedule": "best"})) == 20
     before = (await campaign(world))["next_at"]
     assert await post.spend(30) == []
     assert (await campaign(world))["next_at"] <= world.clock.now()

@@ -72,6 +72,8 @@ async def test_those_that_failed_are_sent_it_again_once(world: World) -> None:
     assert await world.states("r1-000000") == {world.sid(ABCD[2]): "sent", world.sid(ABCD[3]): "failed"}
     assert (await world.ledger("r1-000000"))["key"] == "r1"
     assert first["key"] == "" and await ticks(world) == [], "chosen once, done once"
+    assert await answer(world) == "Done: 3 sent, 1 failed."
+    assert found["totals"]["recipients"] == 4, "each counts once"
 
 
 @pytest.mark.usefixtures("half")
@@ -81,6 +83,7 @@ async def test_each_choice_retries_what_failed_last(world: World) -> None:
     assert await ticks(world, "Draft") == []
     assert await ticks(world, RETRY) == ABCD[3:]
     assert [send["expected"] for send in (await campaign(world))["sends"]] == [4, 2, 1]
+    assert await answer(world) == "Done: 4 sent."
     await ticks(world, "Draft")
     assert await ticks(world, RETRY) == []
     assert await answer(world) == "Nobody failed, so there is nothing to send again."
@@ -186,15 +189,18 @@ async def test_what_is_being_cancelled_is_not_sent_again(world: World) -> None:
     assert await answer(world) == "Nobody has got it, so there is nobody to send it to again."
 
 
-async def test_a_command_in_a_row_that_cannot_be_read_is_given_when_it_can(world: World) -> None:
+@pytest.mark.parametrize("wrong", ["rate", "double"])
+async def test_a_command_in_a_row_that_cannot_be_read_is_given_when_it_can(world: World, wrong: str) -> None:
     await world.add(*ABCD)
     world.sender.answers[ABCD[3]] = [REFUSED]
     await ticks(world, "Go")
-    await ticks(world, RETRY, Rate="soon")
-    assert (await answer(world)).startswith("The rate “soon” must look like")
-    rows(world, {**GO, "Wanted": RETRY}, {**GO, "ID": "C-0001"})
-    await ticks(world)
-    assert (await answer(world)).startswith("The id C-0001 stands in 2 rows.")
+    if wrong == "rate":
+        await ticks(world, RETRY, Rate="soon")
+        assert (await answer(world)).startswith("The rate “soon” must look like")
+    else:
+        rows(world, {**GO, "Wanted": RETRY}, {**GO, "Wanted": RETRY, "ID": "C-0001"})
+        await ticks(world)
+        assert (await answer(world)).startswith("The id C-0001 stands in 2 rows.")
     assert await ticks(world, RETRY) == ABCD[3:]
 
 
@@ -207,7 +213,8 @@ async def test_a_later_send_keeps_its_rate_and_can_be_cancelled(world: World) ->
     assert await ticks(world, count=2) == []
     found = await campaign(world)
     assert (found["state"], found["active"]) == ("cancelled", False)
-    assert found["totals"]["cancelled"] == 2
+    totals = found["totals"]
+    assert (totals["sent"], totals["failed"], totals["cancelled"], totals["recipients"]) == (2, 0, 2, 4)
     await ticks(world, "Draft")
     await ticks(world, RETRY)
     assert await answer(world) == "Nobody failed, so there is nothing to send again.", "their retry was cancelled"

@@ -258,7 +258,7 @@ async def test_the_ledger_tells_by_whom_when_and_with_which_code(world: World) -
     assert ledger["codes"] == {str(places[world.sid(PEOPLE[0])]): "550 5.1.1", str(places[world.sid(PEOPLE[1])]): "unknown"}
     assert ledger["providers"] == ["smtp"] and set(ledger["via"]) == {0}
     assert set(struct.unpack(f">{len(PEOPLE)}I", ledger["times"])) == {NOW // 1000}
-    assert (ledger["first_at"], ledger["ended_at"], ledger["due"]) == (NOW, NOW, batch.NEVER)
+    assert (set(ledger["refused"].values()), ledger["ended_at"], ledger["due"]) == ({NOW}, NOW, batch.NEVER)
 
 
 async def test_unknown_mails_are_asked_about_where_the_provider_can_tell(world: World) -> None:
@@ -376,3 +376,113 @@ async def test_a_store_that_cannot_tell_holds_the_batch_back(world: World) -> No
     with pytest.raises(Unavailable):
         await world.send_batch(FaultyStore(world.store, nth(1, "refused", frozenset({"get_many"})))).handle(REQUEST)
     assert not world.sender.calls
+
+
+# --- a store that fails, a reader who leaves, a turn that queued ---
+
+
+@pytest.mark.parametrize("n", range(1, 6))
+async def test_a_read_that_fails_loses_nobody_of_a_roster(world: World, n: int) -> None:
+    await world.add(*PEOPLE[:12])
+    await world.campaign(parts=0)
+    await roster(world, PEOPLE[:12])
+    step = world.send_batch(FaultyStore(world.store, nth(n, "refused", frozenset({"get_many"}))))
+    await step.handle(REQUEST)
+    world.clock.time = max(world.clock.time, (await world.ledger())["due"] if n < 4 else 0)
+    await world.send_batch().handle(REQUEST)
+    assert (await world.ledger())["tally"] == {"sent": 12} and sorted(world.sender.accepted) == PEOPLE[:12]
+
+
+async def test_a_read_that_fails_loses_no_welcome(world: World) -> None:
+    await world.system("welcome")
+    await world.add("ada@example.com")
+    request = {"campaign": "welcome", "batch": f"{world.sid('ada@example.com')}.c1"}
+    await world.send_batch(FaultyStore(world.store, nth(0, "refused", frozenset({"get"})))).handle(request)
+    ledger = await world.data(world.paths.batch("welcome", request["batch"]))
+    assert ledger["state"] == "open" and not world.sender.accepted
+    world.clock.time = ledger["due"]
+    await world.send_batch().handle(request)
+    assert world.sender.accepted == ["ada@example.com"]
+
+
+async def _two_ways(world: World, monkeypatch: pytest.MonkeyPatch) -> FakeSender:
+    """Forty readers are read at once, and mailed in windows of five."""
+    from functions.send_batch.routes import Route, Routes
+    from shared.model.provider import Provider
+
+    await world.add(*PEOPLE)
+    await world.campaign()
+    ways = [Route(Provider("a", "x"), world.sender), Route(Provider("b", "x", weight=0), FakeSender(window=60))]
+    ready = Routes(ways, world.store, world.paths, 30_000)
+    monkeypatch.setattr(type(world), "routes", lambda self, store=None, pace=None: ready)
+    return world.sender
+
+
+async def test_cancelling_reaches_readers_who_are_read_already(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sender = await _two_ways(world, monkeypatch)
+
+    async def cancel(_: list[str]) -> None:
+        await plan(world, state="cancelled")
+
+    sender.meanwhile = cancel
+    await world.send_batch().handle(REQUEST)
+    assert (await world.ledger())["tally"] == {"sent": 5, "cancelled": 35}
+
+
+async def test_who_leaves_while_others_are_mailed_gets_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sender = await _two_ways(world, monkeypatch)
+    monkeypatch.setattr("functions.send_batch.turn.STALE", 0.0)
+
+    async def leave(recipients: list[str]) -> None:
+        sender.meanwhile = None
+        for address in set(PEOPLE) - set(recipients):
+            await world.store.commit([Merge(world.paths.subscriber(world.sid(address)), {"suppressed": ["unsubscribed"]})])
+
+    sender.meanwhile = leave
+    await world.send_batch().handle(REQUEST)
+    assert (await world.ledger())["tally"] == {"sent": 5, "suppressed": 35}
+
+
+async def test_a_late_first_refusal_is_not_given_up(world: World) -> None:
+    await world.add(*PEOPLE[:10])
+    await world.campaign()
+
+    async def pause(_: list[str]) -> None:
+        world.sender.meanwhile = None
+        await plan(world, state="paused")
+
+    world.sender.meanwhile = pause
+    await world.send_batch().handle(REQUEST)
+    await plan(world, state="running")
+    world.clock.advance(80 * HOUR)
+    world.sender.answers = {address: [Outcome("temporary", "451")] for address in PEOPLE[:10]}
+    await world.send_batch().handle(REQUEST)
+    assert (await world.ledger())["tally"] == {"sent": 5, "deferred": 5}
+
+
+async def test_a_throttled_mail_does_not_wait_for_the_sleepers(world: World) -> None:
+    await world.add("up@example.com")
+    await world.add("night@example.com", located={"zone": "America/Los_Angeles"})
+    await world.campaign()
+    await plan(world, policy={"quiet": [22 * 60, 7 * 60 + 30], "zone": "UTC"})
+    world.sender.answers = {"up@example.com": [Outcome("throttle", "421")]}
+    await world.send_batch().handle(REQUEST)
+    assert (await world.ledger())["not_before"] == NOW + 30_000
+
+
+async def test_a_batch_that_only_queued_is_soon_sent_in_windows_again(world: World) -> None:
+    await world.add(*PEOPLE)
+    await world.campaign()
+    await world.store.commit([Merge(world.paths.batch("C-0001", "000000"), {"swept": CAREFUL})])
+    await world.send_batch().handle(REQUEST)
+    assert (await world.ledger())["tally"] == {"sent": 40} and world.sender.calls <= 10 + 7
+
+
+async def test_a_pause_gives_grants_back(world: World) -> None:
+    await world.add(*PEOPLE)
+    await world.campaign()
+    await world.store.commit([Merge(world.paths.batch("C-0001", "000000"), {"grants": {"a": {"mails": 9, "rate": 0}}})])
+    await plan(world, state="paused")
+    await world.send_batch().handle(REQUEST)
+    ledger = await world.ledger()
+    assert (ledger["leftover"], ledger["tally"], ledger["state"]) == (True, {}, "open")

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import httplib2
 import pytest
 
+from shared.model import console
 from tests.contract.emulated import Emulated, emulated
 
 LOOKUP = "=IFERROR(VLOOKUP(A2,Results!A:B,2,FALSE),A2)"
@@ -60,7 +61,7 @@ def test_the_page_says_what_is_editable(twin: Emulated) -> None:
 
 def test_data_holds_choices_and_formulas_and_is_short_when_nothing_changed(twin: Emulated) -> None:
     found = json.loads(call(twin, "/sheet/data?tab=Campaigns")[1])
-    assert found["choices"] == {"3": ["Draft", "Go", "Pause", "Cancel"]}
+    assert found["choices"] == {"3": list(console.WANTED)}
     assert found["formulas"]["2,4"] == LOOKUP and "2,4" in found["locked"] and found["values"][1][3] == "C-2"
     again = json.loads(call(twin, f"/sheet/data?tab=Campaigns&revision={found['revision']}")[1])
     assert again == {"revision": found["revision"]}
