@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter, defaultdict
 
+import hypothesis
 import pytest
 import pytest_socket
 
@@ -25,6 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.register_profile("strict", derandomize=True)  # a change lands or not for what it is; laptops explore
+    if os.environ.get("STRICT"):
+        hypothesis.settings.load_profile("strict")
     config.pluginmanager.register(recorded.Run(), "recorded")
 
 
