@@ -29,12 +29,13 @@ from shared.ports import Bus, Clock, Document, Merge, Outcome, Stop, Store
 
 from .audience import Audience
 from .ending import Ending
+from .hand_over import BROKEN
 from .ledger import Ledger, Lost
 from .mails import Mails
 from .policy import Policy, Quiet
 from .routes import Routes
 from .run import CAREFUL, STATES, Pace, Run
-from .turn import BROKEN, Turn
+from .turn import Turn
 
 _NAME = re.compile(r"(?:r[1-9]-)?[0-9a-f]{1,32}(?:\.[A-Za-z0-9-]{1,40})?")
 

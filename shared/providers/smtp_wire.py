@@ -7,6 +7,7 @@ wakes no task; one timer moves instead of being remade.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import re
 from time import monotonic
@@ -16,7 +17,7 @@ OUT_OF_STEP = "out of step"
 _LINE = re.compile(rb"[2-5][0-9][0-9](?:[ \-\r]|$)")
 
 
-class Wire(asyncio.BufferedProtocol):
+class Wire(asyncio.BufferedProtocol, abc.ABC):
     """Calls `replied` with each reply, in order, and `writable` when a full transport has room again. Whoever waits, waits in
     `_finished` until `_finish` or until the connection is lost; each reply may take the time-out, in seconds."""
 
@@ -40,9 +41,9 @@ class Wire(asyncio.BufferedProtocol):
         """Whether nothing can be written any more."""
         return bool(self.lost) or self._transport.is_closing()
 
+    @abc.abstractmethod
     def replied(self, reply: bytes) -> None:
         """One whole reply, all its lines, as sent."""
-        raise NotImplementedError
 
     def writable(self) -> None:
         """The transport has room again."""

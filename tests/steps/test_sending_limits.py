@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from functions.send_batch.hand_over import HandOver
 from functions.send_batch.run import CAREFUL
-from functions.send_batch.turn import Turn
 from shared.errors import Unavailable
 from shared.model import batch
 from shared.model.ref import MailRef
@@ -195,14 +195,14 @@ async def test_a_mail_that_kills_its_worker_ends_alone(world: World, monkeypatch
     await world.add(*PEOPLE)
     await world.campaign()
     poison = world.sid(PEOPLE[17])
-    compose = Turn._compose
+    compose = HandOver._compose
 
     def deadly(self: Any, window: Any) -> list[Outgoing | None]:
         if any(mail.sid == poison for mail in window.mails):
             raise Died
         return compose(self, window)
 
-    monkeypatch.setattr(Turn, "_compose", deadly)
+    monkeypatch.setattr(HandOver, "_compose", deadly)
     for _ in range(CAREFUL + 3):
         try:
             await world.send_batch().handle(REQUEST)
