@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -46,11 +47,11 @@ def run(drain: Sink) -> list[Row]:
         secured = kept.enter_context(sink.running(pem))
         for _ in range(ROUNDS):
             with delay.running(drain.port, DELAY) as far:
-                trip, rate = asyncio.run(_far(drain, far))
+                trip, rate = uvloop.run(_far(drain, far))
             trips.append(1000 * trip)
             bounds.append(CONNECTIONS / trip)
             rates.append(rate)
-            tls.append(asyncio.run(_secured(secured, trust)))
+            tls.append(uvloop.run(_secured(secured, trust)))
     name = f"{CONNECTIONS} connections, {2 * DELAY:g} ms away / connections : RTT"
     measured = f"RTT measured: {median(trips):.1f} ms; k = 1"
     return [

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+import uvloop
+
 from shared.model import batch
 from shared.providers.smtp import SmtpSender
 
@@ -46,4 +48,4 @@ async def serve(state: Path, port: int, out: IO[str]) -> None:
 if __name__ == "__main__":
     with os.fdopen(os.dup(1), "w") as out, open(os.devnull, "w") as nowhere:
         sys.stdout = nowhere  # the step's own log
-        asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2]), out))
+        uvloop.run(serve(Path(sys.argv[1]), int(sys.argv[2]), out))

@@ -27,6 +27,17 @@ resource "google_storage_bucket" "objects" {
       days_since_noncurrent_time = 30
     }
   }
+  # Who is to get a mail, by slot: needed until its batches are cut.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      age            = 90
+      matches_prefix = ["rosters/"]
+      with_state     = "LIVE"
+    }
+  }
 
   depends_on = [google_project_service.api]
 

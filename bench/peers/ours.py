@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
+
+import uvloop
 
 from bench import letter
 from bench.peers import given
@@ -13,7 +14,7 @@ from shared.providers.smtp import SmtpSender
 
 
 def send(port: int, recipients: Sequence[Recipient]) -> None:
-    asyncio.run(_send(port, recipients))
+    uvloop.run(_send(port, recipients))
 
 
 async def _send(port: int, recipients: Sequence[Recipient]) -> None:

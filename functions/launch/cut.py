@@ -1,14 +1,13 @@
 """Cutting a send into batches: ranges of the id space, or rosters of readers.
 
 Ranges are known without reading anybody. Where who goes when depends on the readers (their zone, their habits, their mailbox provider,
-what became of the last mail) each of them is read once and put into one roster. What they are like may change while that goes on, or
-between two attempts, so all rosters are settled at once: they are kept in Objects as one plan, whose name is noted on the campaign,
-and only then become batches. Making batches may be cut off anywhere and repeated.
+what became of the last mail) each of them is read once and put into one roster, see prepare.py. What they are like may change while that
+goes on, or between two attempts, so all rosters are settled at once: they are kept in Objects as one plan, whose name is noted on the
+campaign, and only then become batches. Making batches may be cut off anywhere and repeated.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections import Counter, defaultdict
@@ -20,13 +19,10 @@ from shared.errors import Unavailable
 from shared.model import batch
 from shared.model.paths import Paths
 from shared.model.provider import group_of
-from shared.ports import Create, Filter, Objects, Store
+from shared.ports import Create, Objects, Store
 
 from .slots import Slots
 
-PAGE: Final = 300
-LANES: Final = 8  # pages that are read at once
-LANE: Final = 3000  # readers for whom a further lane is worth it
 DAY: Final = 86_400_000
 CHUNK: Final = 250  # batches in one call
 
@@ -61,6 +57,21 @@ class Rosters:
             group, rank = group_of(str(subscriber.get("address", ""))), -(int(subscriber.get("engaged_at", 0)) // DAY)
         self._readers[self._slots.slot(subscriber), group, rank] += bytes.fromhex(sid)
 
+    def merge(self, later: Rosters) -> None:
+        """Put in whom `later` holds, behind those who are in."""
+        for key, sids in later._readers.items():
+            self._readers[key] += sids
+
+    def packed(self) -> bytes:
+        """Everybody in it, for `unpack`."""
+        head = json.dumps([[*key, len(sids)] for key, sids in self._readers.items()]).encode()
+        return b"".join((head, b"\n", *self._readers.values()))
+
+    def unpack(self, data: bytes) -> None:
+        """Put in those who were `packed`, behind those who are in."""
+        for (slot, group, rank), sids in _unpacked(data):
+            self._readers[slot, group, rank] += sids
+
     def __len__(self) -> int:
         return sum(map(len, self._readers.values())) // 16
 
@@ -84,33 +95,6 @@ class Rosters:
         return [part for _, _, part in sorted(cut, key=lambda item: (item[0], item[1], item[2].group))]
 
 
-async def read(store: Store, paths: Paths, segment: str, expected: int, rosters: Rosters) -> None:
-    """Put everybody in the segment into `rosters`, at a read each. `expected`: about how many they are. Raises Unavailable.
-
-    The index is believed: send_batch judges everybody again, and so the ledger says what became of those who left since.
-    """
-
-    async def lane(source: Mapping[str, str]) -> None:
-        within, after = Filter(contains=("segments", segment), below=source["high"] or None), source["low"]
-        while True:
-            page = await store.page(paths.subscribers, within, after, PAGE, rosters.fields)
-            for found in page:
-                rosters.add(found.id, found.data)
-            if len(page) < PAGE:
-                return
-            after = page[-1].id
-
-    try:
-        async with asyncio.TaskGroup() as lanes:
-            for source in batch.ranges(batch.BATCH_SIZE * min(LANES, 1 + expected // LANE)):
-                lanes.create_task(lane(source))
-    except* Unavailable as group:
-        failed = group
-    else:
-        return
-    raise failed.exceptions[0]
-
-
 # --- plans ------------------------------------------------------------------------------------------------------------
 
 
@@ -118,7 +102,11 @@ async def keep(objects: Objects, parts: Iterable[Part]) -> str:
     """Store a plan under its hash; its name. Raises Unavailable."""
     found = list(parts)
     head = json.dumps([[due, group, len(roster)] for due, group, roster in found]).encode()
-    data = b"".join((head, b"\n", *(part.roster for part in found)))
+    return await put(objects, b"".join((head, b"\n", *(part.roster for part in found))))
+
+
+async def put(objects: Objects, data: bytes) -> str:
+    """Store a plan, or what one is made of, under its hash; its name. Raises Unavailable."""
     name = f"rosters/{hashlib.sha256(data).hexdigest()}"
     await objects.put(name, data)
     return name
@@ -126,13 +114,16 @@ async def keep(objects: Objects, parts: Iterable[Part]) -> str:
 
 async def kept(objects: Objects, name: str) -> list[Part]:
     """The inverse of `keep`. Raises NotFound, Unavailable."""
-    data = await objects.get(name)
+    return [Part(due, group, roster) for (due, group), roster in _unpacked(await objects.get(name))]
+
+
+def _unpacked(data: bytes) -> Iterator[tuple[list[Any], bytes]]:
+    """What a line of JSON says of the stretches of bytes behind it, the last of it each one's length; and each of them."""
     head, _, _ = data.partition(b"\n")
-    found, at = [], len(head) + 1
-    for due, group, length in json.loads(head):
-        found.append(Part(due, group, data[at : at + length]))
+    at = len(head) + 1
+    for *said, length in json.loads(head):
+        yield said, data[at : at + length]
         at += length
-    return found
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from shared.errors import BadInput, Conflict, NotFound, Unavailable
 from shared.links import Links
@@ -34,6 +34,9 @@ from .rows import Row
 from .sweep import settle, sweep
 from .tick import Tick
 from .wishes import unseen, wish
+
+PREPARING: Final = 45_000  # ms of a tick for the cuts that take more than one
+ENOUGH: Final = 90_000  # ms after which a tick begins no more of them; it is ended after 170 s
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,24 @@ class Launch:
         for id in tick.campaigns:
             async with _left_to_the_next(id):
                 await tick.acquaint(id)
+        long = []
         for id, campaign in list(tick.campaigns.items()):
             async with _left_to_the_next(id):
-                if campaign.data["state"] != "scheduled" or await self._start(campaign, files, tick):
+                if campaign.data["state"] == "scheduled" and not await self._start(campaign, files, tick):
+                    continue
+                if tick.long(id):
+                    long.append(id)
+                else:
                     await tick.advance(id)
+        await self._prepare(long, now + ENOUGH, tick)
         await allowances.report()
+
+    async def _prepare(self, long: Sequence[str], latest: int, tick: Tick) -> None:
+        """Go on with the cuts that take more than one tick, when everybody else had their turn: an equal share of the time for each."""
+        end = min(tick.now + PREPARING, latest)
+        for n, id in enumerate(long):
+            async with _left_to_the_next(id):
+                await tick.advance(id, tick.now + max(1, (end - tick.now) // (len(long) - n)))
 
     # --- system mails ---
 
@@ -149,10 +165,10 @@ class Launch:
             return unseen(row, str(error), tick.now)
         try:
             ranked = tick.allowances.warming
-            changes = await sends.again(self.store, self.objects, self.paths, row, document, options, ranked, tick.now)
+            changes = await sends.again(self.store, self.paths, row, document, options, ranked, tick.now)
         except BadInput as error:
             return {"row": row.fields, **answered(str(error), tick.now)}
-        if document and changes:
+        if document and "preparing" in changes:
             changes["recent"] = await self._recent(Document(document.path, "", {**document.data, **changes}), tick)
         return changes
 

@@ -22,12 +22,13 @@ _SHORTENERS = words(
 )
 _SECOND_LEVEL = words("ac co com edu gov net or org")  # under a country's domain: .co.uk
 _FILES = words("css csv doc docx gif htm html jpg js json md mp3 pdf php png ppt pptx py rb rs sh svg txt xls xlsx zip")
-# Left by other mailing programs, by web templates and by people.
-_PLACEHOLDER = re.compile(
-    r"\{\{|\}\}|\{%|\*\||\|\*|\[\[|\$\{|<%|%%[a-z]|\{[a-z_][\w .-]*\}"
-    r"|(?<![a-z])(?:todo|xxx+|(?:insert|your)[-_ ]?(?:link|url|domain|site|website|company))(?![a-z])",
-    re.I,
-)
+# Left by other mailing programs, by web templates and by people. Certain are marks that nothing else means, capitals, and a site that is
+# called so. A page may well be ("/apps/todo"), so such a word is doubtful there, and none of ours within a longer one ("/todo-list").
+_THERE = r"(?:insert|your)[-_ ]?(?:link|url|domain|site|website|company)(?:[-_ ]?here)?"
+_MARKS = re.compile(r"\{\{|\}\}|\{%|\*\||\|\*|\[\[|\$\{|<%|%%[a-z]|\{[a-z_][\w .-]*\}", re.I)
+_CAPITALS = re.compile(rf"(?<![\w-])(?:TODO|{_THERE.upper()})(?![\w-])")
+_SITE = re.compile(_THERE, re.I)
+_DOUBTFUL = re.compile(rf"(?<![\w-])(?:todo|xxx+|{_THERE})(?![\w-])", re.I)
 _NUMBER = re.compile(r"(?:0x[0-9a-f]*|\d+)", re.I)
 _MAILTO = re.compile(r"mailto:[^@\s?]+@[^@\s?.]+(?:\.[^@\s?.]+)+(?:\?.*)?", re.I)
 _SHOWN_URL = re.compile(r"\s*(?:https?://)?((?:[a-z0-9-]+\.)+[a-z]{2,63})\.?(?:[:/?#]\S*)?\s*", re.I)
@@ -41,6 +42,7 @@ FAULTS = {
     "mailto": "Mail links without a whole e-mail address: {}. Complete them.",
 }
 WARNINGS = {
+    "doubtful": "Addresses that look like placeholders: {}. See that they are the real ones.",
     "short": "Shortened addresses: {}. Spam filters distrust them, so link to the page itself.",
     "open": "Addresses without encryption: {}. Write https:// instead of http://.",
     "other": "Links that show one site and lead to another: {}. That looks like phishing, so let the text show where the link leads.",
@@ -70,6 +72,8 @@ def check(links: Sequence[Link], trial: bool) -> Report:
                 found[kind].append(target)
                 continue
             host = _host(target)
+            if doubtful(target):
+                found["doubtful"].append(target)
             if any(host == name or host.endswith("." + name) for name in _SHORTENERS):
                 found["short"].append(target)
             if target.lower().startswith("http:"):
@@ -85,7 +89,7 @@ def check(links: Sequence[Link], trial: bool) -> Report:
 
 def fault(url: str, trial: bool) -> str:
     """Which of FAULTS a web address has, "" for none."""
-    if _PLACEHOLDER.search(unquote(url)):
+    if _MARKS.search(unquote(url)) or _CAPITALS.search(unquote(url)):
         return "placeholder"
     try:
         host, _ = _host(url), urlsplit(url).port
@@ -98,9 +102,14 @@ def fault(url: str, trial: bool) -> str:
         return "number"
     if not host or "" in labels or len(host) > 253 or any(len(label) > 63 for label in labels):
         return "unreadable"
-    if reserved(host) and not trial:
+    if (reserved(host) and not trial) or _SITE.fullmatch(_site(host).partition(".")[0]):
         return "placeholder"
     return "private" if len(labels) == 1 else ""
+
+
+def doubtful(url: str) -> bool:
+    """Whether a web address without a fault says what people write where the address is still to come."""
+    return bool(_DOUBTFUL.search(unquote(url)))
 
 
 def reserved(domain: str) -> bool:

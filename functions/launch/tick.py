@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 from shared.logs import log
@@ -14,12 +13,15 @@ from shared.model.campaign import ENDED, answered, progress
 from shared.model.paths import Paths
 from shared.ports import Bus, Clock, Document, Filter, Objects, Store
 
-from . import cut, pace, recent, sends, slots
+from . import cut, pace, prepare, recent, sends
 from .allowance import Allowances
+from .preflight_report import Report
 from .release import LATER, Release, save
 from .sweep import cancel, settle, sweep
 
 CUTTING: Final = 180_000  # ms, longer than a tick can last: one of them reads the audience, not each
+SOON: Final = 20_000  # readers who are looked at in a few seconds
+TURN: Final = 10_000  # ms that such a cut takes at most
 DAY: Final = 86_400_000
 ANY: Final = "any"  # the group of mails of no group, where a name is needed
 PAGE: Final = 300
@@ -55,15 +57,23 @@ class Tick:
             if others != campaign.data.get("recent", []):
                 await self.save(id, {"recent": others})
 
-    async def advance(self, id: str) -> None:
-        """Cut what is to be cut, let batches go, and end the campaign when all are done."""
+    def long(self, id: str) -> bool:
+        """Whether a campaign is to be cut in a way that takes more than a few seconds."""
+        data = self.campaigns[id].data
+        return data["state"] == "running" and not data.get("cut") and not _settled(data) and data["expected"] > SOON
+
+    async def advance(self, id: str, until: int = 0) -> None:
+        """Cut what is to be cut, let batches go, and end the campaign when all are done. `until`: when a cut stops that is not through."""
         await self.allowances.take_back(id)
-        state = self.campaigns[id].data["state"]
-        if state == "paused":
+        data = self.campaigns[id].data
+        if data["state"] == "paused":
             return
-        if state in ("running", "cancelled") and not self.campaigns[id].data.get("cut") and not await self._cut(id):
-            return
-        still_open = False
+        if not data.get("cut") and data["state"] in ("running", "cancelled"):
+            if data["state"] == "cancelled" and not _settled(data):
+                await self.save(id, {"cut": True, "preparing": {}})
+            elif not await self._cut(id, until or self.now + TURN):
+                return
+        state, still_open = self.campaigns[id].data["state"], False
         if state == "running":
             still_open = await self._release(id)
         elif state == "cancelled":
@@ -76,15 +86,15 @@ class Tick:
 
     # --- cutting ---
 
-    async def _cut(self, id: str) -> bool:
+    async def _cut(self, id: str, until: int) -> bool:
         """Make the newest send's batches, publish them unless something holds them back, and note it. Repeating it is harmless. False
-        when another tick is at it."""
-        send, held = self.campaigns[id].data["sends"][-1], self._held(id)
-        parts: list[cut.Part] | None = []
-        if not send["parts"]:
-            parts = await cut.kept(self.objects, send["plan"]) if "plan" in send else await self._plan(id)
-        if parts is None:
+        when it is not known yet whom they hold."""
+        if not _settled(self.campaigns[id].data) and not await self._settle(id, until):
             return False
+        if self.campaigns[id].data.get("cut"):  # nobody is to be sent it again
+            return True
+        send, held = self.campaigns[id].data["sends"][-1], self._held(id)
+        parts = [] if send["parts"] else await cut.kept(self.objects, send["plan"])
         first = self.now if held else self.now + batch.GRACE
         batches = cut.ranges(send, first) if send["parts"] else cut.rosters(send, parts, first)
         names = await cut.create(self.store, self.paths, id, send["key"], batches)
@@ -100,25 +110,42 @@ class Tick:
         apart = data.get("when") and len(data.get("sends", ())) == 1
         return bool(data.get("rate") or data.get("hours") or apart or self.allowances.limited)
 
-    async def _plan(self, id: str) -> list[cut.Part] | None:
-        """Read the audience and settle who is in which roster, once and for all; None while another tick does so."""
+    async def _settle(self, id: str, until: int) -> bool:
+        """Find out who is in which roster, once and for all; False while that is not through, or another tick is at it.
+
+        A tick that finds the campaign changed meanwhile notes nothing of its share, which is then done again.
+        """
         data = self.campaigns[id].data
-        if data["state"] == "cancelled":
-            return []
         if data.get("cut_by", 0) > self.now:
-            return None
-        await self.save(id, {"cut_by": self.now + CUTTING})
-        moments: slots.Slots = slots.Together(self.now)
-        if data.get("when") == "local":
-            moments = slots.Local(datetime.fromisoformat(data["wall"]), data["zone"], self.now)
-        elif data.get("when") == "best":
-            moments = slots.Best(data["at"], self.now)
-        rosters = cut.Rosters(moments, self.allowances.warming)
-        await cut.read(self.store, self.paths, data["segment"], data["expected"], rosters)
-        parts = rosters.parts(pace.size(data.get("rate", 0)))
+            return False
+        begun = data.get("preparing") or prepare.begin("all", self.now, self.allowances.warming, data["expected"])
+        await self.save(id, {"cut_by": self.now + CUTTING, "preparing": begun})
+        data = self.campaigns[id].data
+        work = prepare.Preparing(self.store, self.objects, self.paths, self.clock, id, data)
+        state, rosters = await work.go_on(until)
+        if rosters is None:
+            await self.save(id, {"cut_by": 0, "preparing": state, **answered(prepare.said(state, data["expected"]), self.now)})
+            return False
+        changes: dict[str, Any] = {"cut_by": 0, "preparing": {}}
+        if state["kind"] != "all" and not len(rosters):
+            ended = {"state": state["before"], "cut": True, **answered(prepare.nobody(state), self.now)}
+            await self.save(id, changes | ended)
+            return True
+        expected = len(rosters)
+        plan = await cut.keep(self.objects, rosters.parts(pace.size(data.get("rate", 0))))
         *before, send = data["sends"]
-        await self.save(id, {"sends": [*before, {**send, "plan": await cut.keep(self.objects, parts)}]})
-        return parts
+        if state["kind"] == "all":
+            changes["sends"] = [*before, {**send, "plan": plan}]
+        else:
+            again = {"key": f"r{len(data['sends'])}", "kind": state["kind"], "expected": expected, "parts": 0}
+            changes["sends"] = [*before, send, {**again, "at": state["at"], "plan": plan}]
+        if state["kind"] != "all" or str(data.get("answer", "")).startswith(prepare.SAID):
+            found = Report(**data["preflight"]).sentence() if state["kind"] == "all" and "preflight" in data else ""
+            changes |= answered(f"{sends.sending(data | changes)}. {found}".strip(), self.now)
+        await self.save(id, changes)
+        for other in self.campaigns:
+            await self.acquaint(other)  # before the first mail of this one
+        return True
 
     # --- sending ---
 
@@ -183,10 +210,16 @@ class Tick:
         totals = await progress(self.store, self.paths, id, data.get("sends", ()))
         changes: dict[str, Any] = {"totals": totals, "active": watched > 0, "ended": count, "waiting": {}, "waiting_at": 0}
         if data["state"] == "running":
-            changes |= {"state": "completed", **answered(_done(totals), self.now)}
+            changes |= {"state": "completed", **answered(_done(totals) + sends.anew(data), self.now)}
         elif data["state"] == "completed" and totals != data.get("totals"):
-            changes |= answered(_done(totals), self.now)
+            changes |= answered(_done(totals) + sends.anew(data), self.now)
         await self.save(id, changes)
+
+
+def _settled(data: Mapping[str, Any]) -> bool:
+    """Whether it is known whom the batches of the newest send hold."""
+    send = data["sends"][-1]
+    return not data.get("preparing") and bool(send["parts"] or "plan" in send)
 
 
 def _done(totals: Mapping[str, int]) -> str:

@@ -38,7 +38,7 @@ def wish(row: Row, document: Document | None, zone: str, now: int) -> dict[str, 
             except BadInput as error:
                 return say(f"It goes on as before. {error}")
             if all(document.data.get(name, type(value)()) == value for name, value in options.items()):
-                return {}
+                return {"row": row.fields} if _commanded(document) else {}
             return say(f"{sends.sending({**document.data, **options})}.", next_at=0, **options)
         case "go", "paused":
             try:
@@ -65,11 +65,16 @@ def wish(row: Row, document: Document | None, zone: str, now: int) -> dict[str, 
             return say("It has started. Choose Pause or Cancel to stop it.")
         case "draft", "draft" if document:
             return say("Draft. Choose Go to send it.")
-        case "draft", "completed" | "cancelled" if document and document.data.get("row", {}).get("wanted") in sends.KINDS:
-            return {"row": row.fields}  # the command may be given again
+        case "draft", "completed" | "cancelled" if document and _commanded(document):
+            return say(f"It may be sent again: choose {console.RETRY} or {console.RESEND}.")
         case (("draft" | "go" | "pause" | "cancel"), _):
             return {}
     return say(f"Wanted must be {_WORDS}, not “{row.wanted[:30]}”.")
+
+
+def _commanded(document: Document) -> bool:
+    """Whether the cell held a command when it was last looked at: what it says now has to be noted, so that the command is new again."""
+    return document.data.get("row", {}).get("wanted") in sends.KINDS
 
 
 def unseen(row: Row, sentence: str, now: int) -> dict[str, Any]:

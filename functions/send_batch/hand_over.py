@@ -68,24 +68,24 @@ class HandOver:
     async def _lease_kept(self, ledger: Ledger) -> AsyncIterator[None]:
         """Renew the lease while a slow provider takes a window: a live window must not become `unknown`."""
         step = self.step
-        over = asyncio.Event()
+        every, over, renewals = step.pace.lease / 3000, asyncio.Event(), list[asyncio.Task[None]]()
 
         async def renew() -> None:
-            while True:
-                try:
-                    async with asyncio.timeout(step.pace.lease / 3000):
+            while not over.is_set():
+                await ledger.hold(step.clock.now())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(every):
                         await over.wait()
-                    return
-                except TimeoutError:
-                    await ledger.hold(step.clock.now())
 
-        renewal = asyncio.create_task(renew())
+        timer = asyncio.get_running_loop().call_later(every, lambda: renewals.append(asyncio.create_task(renew())))
         try:
             yield
         finally:
+            timer.cancel()
             over.set()
             with contextlib.suppress(Lost, Unavailable):  # then the next write says so
-                await renewal
+                for renewal in renewals:
+                    await renewal
 
     def _compose(self, window: Window) -> list[Outgoing | None]:
         """The mails of a window; None for one that cannot be made, which has failed."""
@@ -96,10 +96,10 @@ class HandOver:
         made: list[Outgoing | None] = []
         bugs: set[str] = set()
         for waiting in window.mails:
-            ref = run.audience.ref(waiting.sid)
             try:
                 assert run.mail is not None
                 recipient = run.audience.recipient(waiting.sid, waiting.data, step.links, now)
+                ref = recipient.ref
                 back = step.links.return_path(ref, step.bounces) if step.bounces else ""
                 if form == "wire":
                     made.append(Outgoing(recipient.address, run.mail.splice(recipient, date, step.sign), back, ref.text))
@@ -109,7 +109,7 @@ class HandOver:
             except Exception as error:  # this reader's values break the template: nobody else waits for that
                 why = str(error) if isinstance(error, BadInput) else type(error).__name__
                 bugs |= set() if isinstance(error, BadInput) else {why}
-                log("ERROR", f"a mail could not be made: {why}", mail=ref.text)
+                log("ERROR", f"a mail could not be made: {why}", mail=run.audience.ref(waiting.sid).text)
                 run.ledger.states[waiting.position] = batch.FAILED
                 run.ledger.note(waiting.position, "template", now)
                 made.append(None)

@@ -10,7 +10,7 @@ from shared.logs import metric
 from shared.mail.compile import CompiledMail
 from shared.model import batch
 from shared.model.paths import CONFIRM, WELCOME
-from shared.ports import Kind, Stop
+from shared.ports import Document, Kind, Stop
 
 from .audience import Audience
 from .ledger import Ledger
@@ -77,7 +77,10 @@ class Run:
     before: Mapping[str, int] = field(default_factory=dict)  # end state -> mails, when this turn began
     waiting: list[Waiting] = field(default_factory=list)
     stale: list[int] = field(default_factory=list)  # of those that could go, whoever was read too long ago
-    read_at: float = 0.0  # monotonic seconds
+    ahead: list[Document] = field(default_factory=list)  # readers that were read with the others, and are not in the ledger yet
+    ahead_at: float = 0.0  # monotonic seconds
+    last_page: bool = False  # nobody comes after them
+    read_at: float = 0.0  # monotonic seconds, when those at hand were asked for
     broken: list[int] = field(default_factory=list)  # mails that could not be made, since the last that could
     stop: str = ""  # why this turn ends at the next window edge
     fault: str = ""  # the sentence that says so when the fault is ours

@@ -17,7 +17,7 @@ from shared.ports import Document, Filter
 
 from .audience import FIELDS
 from .hand_over import HandOver
-from .routes import Route
+from .routes import Route, Shut
 from .run import BACK_OFF, Run, Waiting, Window
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class Turn:
             run.shut = run.stop = "quota"
             return False
         positions: list[int]
+        run.read_at = time.monotonic()
         if run.stale or ledger.read_all:
             again = run.stale or run.retries
             positions = again[:limit]
@@ -116,7 +117,6 @@ class Turn:
             sids, found = list(read), list(pages)
             start = ledger.add(sids, bytes([batch.DEFERRED]) * len(sids))
             positions = list(range(start, start + len(sids)))
-        run.read_at = time.monotonic()
         now = step.clock.now()
         for position, sid, document in zip(positions, sids, found, strict=True):
             data = document.data if document else None
@@ -158,10 +158,17 @@ class Turn:
             ledger.read_all = True  # once it is read: a store that does not answer must not lose the mail
             return [sid], [only]
         within = Filter(contains=("segments", run.audience.segment), below=ledger.source["high"] or None)
-        page = await step.store.page(step.paths.subscribers, within, ledger.cursor, limit, FIELDS)
+        if not run.ahead or run.read_at - run.ahead_at > STALE:
+            exact = run.careful or any(route.provider.limited for route in step.routes.all)
+            most = limit if exact else max(limit, min(route.ahead(STALE / 2) for route in step.routes.all))
+            run.ahead_at = run.read_at
+            run.ahead = await step.store.page(step.paths.subscribers, within, ledger.cursor, most, FIELDS)
+            run.last_page = len(run.ahead) < most
+        run.read_at = run.ahead_at
+        page, run.ahead = run.ahead[:limit], run.ahead[limit:]
         if page:
             ledger.cursor = page[-1].id
-        ledger.read_all = len(page) < limit
+        ledger.read_all = run.last_page and not run.ahead
         return [document.id for document in page], page
 
     async def _routed(self) -> Window | None:
@@ -173,11 +180,13 @@ class Turn:
         mine: list[Waiting] = []
         others: list[Waiting] = []
         most = 0
-        for mail in run.waiting:
-            if chosen and len(mine) >= most and len(step.routes.all) == 1:
-                others.append(mail)
-                continue
-            way = step.routes.choose(mail.sid, mail.data, ledger.went_by(mail.position), grants, now)
+        only = len(step.routes.all) == 1  # then all go the way of the first
+        for number, mail in enumerate(run.waiting):
+            if chosen and only and len(mine) >= most:
+                others += run.waiting[number:]
+                break
+            way: Route | Shut | None = chosen if only else None
+            way = way or step.routes.choose(mail.sid, mail.data, ledger.went_by(mail.position), grants, now)
             if isinstance(way, str):
                 run.shut = way
             elif chosen is None or (way is chosen and len(mine) < most):

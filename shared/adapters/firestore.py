@@ -1,6 +1,5 @@
-"""The Store on Cloud Firestore, through the official asynchronous client.
+"""The Store on Cloud Firestore, with the official client's channel and messages (firestore_calls).
 
-The generated (GAPIC) client is used with protobuf messages of our own making, which spares the document classes' conversions.
 Nobody retries but this file. A reply can be lost after Firestore has applied the write, so a write that is tried
 again may fail on its own precondition: then the documents are read back, and when they hold what was to be written, it was ours.
 For that a claim must name its owner: a write that two callers could make with the same content is not one.
@@ -17,33 +16,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-import grpc.aio
 from google.api_core import exceptions
-from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
-from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import FirestoreGrpcAsyncIOTransport
-from google.cloud.firestore_v1.types import firestore as api
 
-from shared.adapters import credentials
 from shared.adapters.documents import Operations, check_collection, check_writes, field, is_number, names, same, split
-from shared.adapters.firestore_values import compare, put, put_transform, quoted, value_of, version
+from shared.adapters.firestore_calls import Aggregate, BatchGet, BatchWrite, Calls, Commit, RunQuery
+from shared.adapters.firestore_values import compare, fields_of, put, put_transform, quoted, value_of, version, version_of
 from shared.errors import Conflict, Unavailable
 from shared.ports import MAX_WRITES, ArrayUnion, Create, Delete, Document, Filter, Maximum, Merge, Minimum, Write
 
 ATTEMPTS = 5
 PAUSE = 0.1  # seconds before the second attempt; doubles from there
-TIMEOUT = 10.0  # seconds an attempt
 MAX_DETAIL = 300  # characters of Google's own sentence
 MAX_READS = 300  # documents in one BatchGetDocuments
 
-_Commit = api.CommitRequest.pb(api.CommitRequest()).__class__
-_BatchWrite = api.BatchWriteRequest.pb(api.BatchWriteRequest()).__class__
-_BatchGet = api.BatchGetDocumentsRequest.pb(api.BatchGetDocumentsRequest()).__class__
-_RunQuery = api.RunQueryRequest.pb(api.RunQueryRequest()).__class__
-_Aggregate = api.RunAggregationQueryRequest.pb(api.RunAggregationQueryRequest()).__class__
-
 _AND, _IS_NULL, _LESS_THAN, _AT_MOST, _EQUAL, _ARRAY_CONTAINS = 1, 3, 1, 2, 5, 7  # of StructuredQuery's operators
-# As in the official document client: the generated one would wait for ever on a connection that died silently.
-_CHANNEL = (("grpc.keepalive_time_ms", 30_000), ("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 _REFUSED = (exceptions.AlreadyExists, exceptions.FailedPrecondition, exceptions.NotFound)
 _FINAL = frozenset({3, 5, 7, 9, 11, 12, 16})  # google.rpc.Code: our fault or the operator's
 _CODES: dict[int, Literal["exists", "version"]] = {6: "exists", 9: "version", 5: "version"}  # google.rpc.Code
@@ -53,28 +39,20 @@ T = TypeVar("T")
 class Firestore:
     """Implements `shared.ports.Store`. A malformed path, field name or value, or a path twice in a call, is a ValueError."""
 
-    def __init__(self, client: FirestoreAsyncClient, database: str, metadata: Sequence[tuple[str, str]]) -> None:
-        self._client = client
+    def __init__(self, calls: Calls, database: str) -> None:
+        self._calls = calls
         self._database = database  # projects/{project}/databases/{database}
         self._root = f"{database}/documents/"
-        self._options: dict[str, Any] = {"retry": None, "timeout": TIMEOUT, "metadata": metadata}
         self.operations = Operations()
 
     @classmethod
     def connect(cls, project: str, database: str = "(default)", emulator_host: str = "") -> Firestore:
         """With default credentials (ConfigError without), or to an emulator. Needs a running event loop."""
         name = f"projects/{project}/databases/{database}"
-        metadata = [("google-cloud-resource-prefix", name)]
-        if emulator_host:
-            channel = grpc.aio.insecure_channel(emulator_host, options=_CHANNEL)
-            metadata.append(("authorization", "Bearer owner"))
-        else:
-            with credentials.needed():
-                channel = FirestoreGrpcAsyncIOTransport.create_channel(options=_CHANNEL)
-        return cls(FirestoreAsyncClient(transport=FirestoreGrpcAsyncIOTransport(channel=channel)), name, metadata)
+        return cls(Calls.connect(name, emulator_host), name)
 
     async def close(self) -> None:
-        await self._client.transport.close()  # type: ignore[no-untyped-call]
+        await self._calls.close()
 
     # --- reads --------------------------------------------------------------------------------------------------------
 
@@ -88,18 +66,19 @@ class Firestore:
             split(path)
         wanted = list(dict.fromkeys(paths))
         parts = [wanted[start : start + MAX_READS] for start in range(0, len(wanted), MAX_READS)]
+        reads = [self._again(partial(self._get, part, fields)) for part in parts]
+        answers = await asyncio.gather(*reads) if len(reads) != 1 else [await reads[0]]  # nearly always: a task costs
         found: dict[str, Document] = {}
-        for documents in await asyncio.gather(*(self._again(partial(self._get, part, fields)) for part in parts)):
+        for documents in answers:
             found |= documents
         self.operations.reads += len(wanted)
         return [found.get(path) for path in paths]
 
     async def _get(self, paths: Sequence[str], fields: Sequence[str] | None) -> dict[str, Document]:
-        request = _BatchGet(database=self._database, documents=[self._root + path for path in paths])
+        request = BatchGet(database=self._database, documents=[self._root + path for path in paths])
         if fields is not None:
             request.mask.field_paths.extend(map(quoted, fields) if fields else ["__name__"])
-        stream = await self._client.batch_get_documents(api.BatchGetDocumentsRequest.wrap(request), **self._options)
-        answers = [api.BatchGetDocumentsResponse.pb(answer) async for answer in stream]
+        answers = await self._calls.batch_get(request)
         documents = (self._document(answer.found) for answer in answers if answer.WhichOneof("result") == "found")
         return {document.path: document for document in documents}
 
@@ -112,7 +91,7 @@ class Firestore:
         fields: Sequence[str] | None = None,
     ) -> list[Document]:
         """Up to `limit` documents directly in `collection`, ordered by id (bytewise), with id > `after`."""
-        request = _RunQuery(parent=self._parent(collection))
+        request = RunQuery(parent=self._parent(collection))
         if filter.below == "" or limit < 1:
             return []
         query = request.structured_query
@@ -128,9 +107,7 @@ class Firestore:
                 query.select.fields.add().field_path = name
 
         async def read() -> list[Document]:
-            stream = await self._client.run_query(api.RunQueryRequest.wrap(request), **self._options)
-            answers = [api.RunQueryResponse.pb(answer) async for answer in stream]
-            return [self._document(answer.document) for answer in answers if answer.HasField("document")]
+            return [self._of_json(document) for document in await self._calls.query(request)]
 
         documents = await self._again(read)
         self.operations.reads += max(1, len(documents))
@@ -138,15 +115,14 @@ class Firestore:
 
     async def count(self, collection: str, filter: Filter = Filter()) -> int:
         """How many documents `page` would go through."""
-        request = _Aggregate(parent=self._parent(collection))
+        request = Aggregate(parent=self._parent(collection))
         self._select(request.structured_aggregation_query.structured_query, collection, filter)
         counter = request.structured_aggregation_query.aggregations.add()
         counter.alias = "n"
         counter.count.SetInParent()
 
         async def read() -> int:
-            stream = await self._client.run_aggregation_query(api.RunAggregationQueryRequest.wrap(request), **self._options)
-            answers = [api.RunAggregationQueryResponse.pb(answer) async for answer in stream]
+            answers = await self._calls.aggregate(request)
             return sum(answer.result.aggregate_fields["n"].integer_value for answer in answers if answer.HasField("result"))
 
         total = 0 if filter.below == "" else await self._again(read)
@@ -185,6 +161,10 @@ class Firestore:
         path = found.name.removeprefix(self._root)
         return Document(path, version(found.update_time), {name: value_of(value) for name, value in found.fields.items()})
 
+    def _of_json(self, found: dict[str, Any]) -> Document:
+        path = found["name"].removeprefix(self._root)
+        return Document(path, version_of(found["updateTime"]), fields_of(found.get("fields", {})))
+
     async def _again(self, work: Callable[[], Awaitable[T]]) -> T:
         """Repeat a read until it is answered; raises Unavailable after ATTEMPTS."""
         for attempt in range(ATTEMPTS):
@@ -206,16 +186,16 @@ class Firestore:
         check_writes(writes)
         if not writes:
             return []
-        request = api.CommitRequest.wrap(_Commit(database=self._database, writes=[self._write(write) for write in writes]))
+        request = Commit(database=self._database, writes=[self._write(write) for write in writes])
         versions = await self._commit(request, writes)
         self._billed(versions)
         return versions
 
-    async def _commit(self, request: api.CommitRequest, writes: Sequence[Write]) -> list[str]:
+    async def _commit(self, request: Any, writes: Sequence[Write]) -> list[str]:
         lost = False  # whether an earlier attempt may have been applied
         for attempt in range(ATTEMPTS):
             try:
-                answer = api.CommitResponse.pb(await self._client.commit(request, **self._options))
+                answer = await self._calls.commit(request)
                 return [_written(*pair) for pair in zip(writes, answer.write_results, strict=True)]
             except _REFUSED as error:
                 if not any(map(_claims, writes)) or _no_database(error):
@@ -245,11 +225,9 @@ class Firestore:
         left = list(writes)
         lost, final = set[str](), set[str]()  # an earlier attempt may have been applied; trying again is no use
         for attempt in range(ATTEMPTS):
-            request = _BatchWrite(database=self._database, writes=[self._write(write) for write in left])
+            request = BatchWrite(database=self._database, writes=[self._write(write) for write in left])
             try:
-                answer = api.BatchWriteResponse.pb(
-                    await self._client.batch_write(api.BatchWriteRequest.wrap(request), **self._options)
-                )
+                answer = await self._calls.batch_write(request)
             except exceptions.GoogleAPICallError as error:
                 found |= {write.path: _unavailable(error) for write in left}
                 lost |= {write.path for write in left}
@@ -295,7 +273,7 @@ class Firestore:
 
     def _write(self, write: Write) -> Any:
         """The protobuf of one write."""
-        made = _Commit().writes.add()
+        made = Commit().writes.add()
         if isinstance(write, Create):
             made.current_document.exists = False
         elif write.if_version is not None:

@@ -1,8 +1,11 @@
-"""Firestore's values, transforms, conditions and field paths, as protobuf messages and back."""
+"""Firestore's values, transforms, conditions and field paths, as protobuf messages and back; and values from REST's JSON."""
 
 from __future__ import annotations
 
+import base64
 import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -53,6 +56,16 @@ def value_of(found: Any) -> Any:
             return getattr(found, kind)
 
 
+def fields_of(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What a map of Values from REST holds, {"n": {"integerValue": "1"}} and the like: for each reader of a campaign, so in one go."""
+    fields: dict[str, Any] = {}
+    for name, value in found.items():
+        for kind, held in value.items():  # one
+            read = _OF_JSON.get(kind)
+            fields[name] = read(held) if read else held
+    return fields
+
+
 def put_transform(target: Any, value: Minimum | Maximum | ArrayUnion) -> None:
     match value:
         case Minimum():
@@ -81,3 +94,28 @@ def quoted(path: str) -> str:
 
 def version(time: Any) -> str:
     return f"{time.seconds}.{time.nanos}"
+
+
+def version_of(time: str) -> str:
+    """As `version`, from REST's "2026-11-22T16:50:39.869796Z"."""
+    return f"{_seconds(time[:19])}.{_nanos(time)}"
+
+
+@lru_cache(maxsize=1024)
+def _seconds(time: str) -> int:
+    return int(datetime.fromisoformat(time).replace(tzinfo=UTC).timestamp())
+
+
+def _nanos(time: str) -> int:
+    """RFC 3339 in UTC, as Google writes it: the fraction has as many digits as it needs, or is not there."""
+    return int(time[20:-1].ljust(9, "0") or "0")
+
+
+_OF_JSON: Mapping[str, Callable[[Any], Any]] = {
+    "integerValue": int,
+    "doubleValue": float,  # "NaN" and "Infinity" are strings
+    "bytesValue": base64.b64decode,
+    "timestampValue": lambda held: Expiry(_seconds(held[:19]) * 1000 + _nanos(held) // 1_000_000),
+    "mapValue": lambda held: fields_of(held.get("fields", {})),
+    "arrayValue": lambda held: [fields_of({"": item})[""] for item in held.get("values", ())],
+}

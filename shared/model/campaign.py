@@ -8,7 +8,8 @@
     mail        frozen at launch: {object, hash, file, version, name, subject, identity}
     segment, frozen_at, expected, cut (all batches of the newest send exist), totals (when it ended)
     at, wall, zone   when it starts (ms), what the Schedule cell says, and the workbook's zone then
-    cut_by      until when a tick may be reading the audience (ms): another one leaves it alone
+    cut_by      until when a tick may be looking at readers for a send's rosters (ms): another one leaves it alone
+    preparing   how far that has come, see functions/launch/prepare.py; {} when it is through. A later send is one of `sends` only then
     waiting, waiting_at, outlook   mails that wait for providers by mailbox provider, when they were counted, the sentence told
     ended       how many sends the totals cover
     preflight   {faults, warnings, notes} found at launch

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc.aio
 import pytest
 import pytest_asyncio
+import urllib3
 from google.api_core import exceptions
-from google.auth.exceptions import DefaultCredentialsError
+from google.auth.exceptions import DefaultCredentialsError, RefreshError
 from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import FirestoreGrpcAsyncIOTransport
 from google.cloud.firestore_v1.types import Document, Value, WriteResult
 from google.cloud.firestore_v1.types import firestore as api
@@ -22,6 +25,7 @@ from local.emulators import Emulators
 from shared.adapters import firestore
 from shared.adapters.documents import Operations
 from shared.adapters.firestore import Firestore
+from shared.adapters.firestore_calls import Calls
 from shared.errors import ConfigError, Conflict, Unavailable
 from shared.ports import ArrayUnion, Create, Delete, Expiry, Filter, Maximum, Merge, Minimum, Write
 from tests.contract.store_contract import StoreContract
@@ -181,11 +185,31 @@ async def test_replies_that_stay_lost_are_unavailable(cutting: tuple[Firestore, 
     assert await store.count("c") == 2, "what was said to be unavailable had been written"
 
 
+async def test_a_page_that_was_cut_is_asked_for_again(cutting: tuple[Firestore, Proxy]) -> None:
+    store, proxy = cutting
+    held = {
+        "t": Expiry(1_795_000_000_123),
+        "b": b"\0\xff",
+        "f": math.inf,
+        "n": None,
+        "m": {"k": [1, 2.5, {"z": "x"}]},
+        "e": [{}, ""],
+    }
+    versions = await store.write_many([Create(f"c/{n}", held) for n in range(40)])
+    proxy.most = 3
+    page = await store.page("c")
+    assert proxy.cut == {"RunQuery": 3}
+    assert [(document.path, document.version, document.data) for document in page] == [
+        (f"c/{n}", versions[n], held) for n in sorted(range(40), key=str)
+    ]
+    await store.commit([Merge("c/0", {"x": 1}, page[0].version)])
+
+
 # --- what Firestore says -----------------------------------------------------------------------------------------------
 
 
 class Scripted:
-    """A client that gives the scripted answers, one a call."""
+    """Calls that give the scripted answers, one each."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -198,22 +222,19 @@ class Scripted:
 
     commit = batch_write = _answer
 
-    async def batch_get_documents(self, request: api.BatchGetDocumentsRequest, **_: Any) -> Any:
+    async def batch_get(self, request: Any) -> list[Any]:
         found = Document(name=request.documents[0], fields={"a": Value(integer_value=1)})
-
-        async def stream() -> AsyncIterator[api.BatchGetDocumentsResponse]:
-            yield api.BatchGetDocumentsResponse(found=found)
-
-        return stream()
+        return [api.BatchGetDocumentsResponse.pb(api.BatchGetDocumentsResponse(found=found))]
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> Firestore:
     monkeypatch.setattr(firestore, "PAUSE", 0.001)
-    return Firestore(cast(Any, Scripted(*answers)), "projects/p/databases/(default)", [])
+    return Firestore(cast(Any, Scripted(*answers)), "projects/p/databases/(default)")
 
 
-def status(code: int) -> api.BatchWriteResponse:
-    return api.BatchWriteResponse(write_results=[WriteResult()], status=[Status(code=code, message="said")])
+def status(code: int) -> Any:
+    answer = api.BatchWriteResponse(write_results=[WriteResult()], status=[Status(code=code, message="said")])
+    return api.BatchWriteResponse.pb(answer)
 
 
 @pytest.mark.parametrize("code", [2, 4, 8, 10, 13, 14])
@@ -234,6 +255,53 @@ async def test_a_database_that_is_not_there_is_no_conflict(monkeypatch: pytest.M
     for write in (Merge("c/1", {"a": 1}), Create("c/1", {"a": 1})):
         with pytest.raises(Unavailable, match="The database nowhere does not exist"):
             await scripted(monkeypatch, gone).commit([write])
+
+
+class Answers:
+    """A pool of connections that gives one answer, or fails."""
+
+    def __init__(self, answer: Any, status: int = 200) -> None:
+        self.answer, self.status, self.calls = answer, status, 0
+
+    def urlopen(self, *_: Any, **__: Any) -> Any:
+        self.calls += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return SimpleNamespace(status=self.status, data=self.answer)
+
+
+ROW = (
+    b'[{"document": {"name": "projects/p/databases/(default)/documents/c/1", "updateTime": "2026-11-22T10:00:00Z", "fields": {}}}'
+)
+QUERY_ANSWERS: list[tuple[Any, int, str, int]] = [
+    (
+        b'[{"error": {"code": 400, "message": "no index", "status": "FAILED_PRECONDITION"}}]',
+        400,
+        "FailedPrecondition no index",
+        1,
+    ),
+    (b'{"error": {"code": 403, "message": "no role", "status": "PERMISSION_DENIED"}}', 403, "PermissionDenied no role", 1),
+    (b'[{"error": {"code": 503, "message": "later", "status": "UNAVAILABLE"}}]', 503, "ServiceUnavailable later", 5),
+    (ROW + b', {"error": {"code": 4, "message": "slow", "status": "DEADLINE_EXCEEDED"}}]', 200, "DeadlineExceeded slow", 5),
+    (b"<html>Bad gateway</html>", 502, "BadGateway <html>Bad gateway</html>", 5),
+    (urllib3.exceptions.ProtocolError("cut"), 0, "ServiceUnavailable ProtocolError", 5),
+    (RefreshError("no metadata server"), 0, "ServiceUnavailable RefreshError", 5),  # type: ignore[no-untyped-call]
+]
+
+
+@pytest.mark.parametrize(("answer", "status", "said", "calls"), QUERY_ANSWERS)
+async def test_a_query_that_failed_says_why(
+    monkeypatch: pytest.MonkeyPatch, answer: Any, status: int, said: str, calls: int
+) -> None:
+    monkeypatch.setattr(firestore, "PAUSE", 0.001)
+    http = Answers(answer, status)
+    name = "projects/p/databases/(default)"
+    store = Firestore(Calls(grpc.aio.insecure_channel("127.0.0.1:1"), name, http, "http://nowhere.example"), name)
+    with pytest.raises(Unavailable) as caught:
+        await store.page("c")
+    assert said in str(caught.value)
+    assert http.calls == calls
+    await store.close()
 
 
 def test_a_connection_that_died_silently_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

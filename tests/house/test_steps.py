@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import uvicorn
 
 from .imports import ROOT, STEPS, distributions, foreign, pins, wanted
 
+EVENT_LOOP = "uvloop"  # uvicorn looks for it; nothing of ours imports it
 FRAMEWORK = "functions-framework"
 
 
@@ -44,8 +46,14 @@ def test_a_step_imports_only_what_its_lock_holds(step: str) -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_asks_only_for_what_it_imports(step: str) -> None:
     asked = wanted(ROOT / "functions" / step / "requirements.in")
-    assert asked - distributions(step) == set()
+    assert asked - distributions(step) - {EVENT_LOOP} == set()
     assert FRAMEWORK in asked
+
+
+def test_the_server_takes_the_event_loop_that_send_batch_asks_for() -> None:
+    assert EVENT_LOOP in wanted(ROOT / "functions" / "send_batch" / "requirements.in")
+    factory = uvicorn.Config("functions:none").get_loop_factory()
+    assert factory and factory.__module__ == EVENT_LOOP
 
 
 @pytest.mark.parametrize("step", STEPS)

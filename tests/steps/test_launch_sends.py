@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from functions.launch import cut, sends, slots
+from functions.launch import cut, prepare
+from functions.launch.sends import ANEW
 from shared.errors import PipelineError
 from shared.model import batch
 from shared.model.event import Event
@@ -72,7 +73,7 @@ async def test_those_that_failed_are_sent_it_again_once(world: World) -> None:
     assert await world.states("r1-000000") == {world.sid(ABCD[2]): "sent", world.sid(ABCD[3]): "failed"}
     assert (await world.ledger("r1-000000"))["key"] == "r1"
     assert first["key"] == "" and await ticks(world) == [], "chosen once, done once"
-    assert await answer(world) == "Done: 3 sent, 1 failed."
+    assert await answer(world) == f"Done: 3 sent, 1 failed. {ANEW}"
     assert found["totals"]["recipients"] == 4, "each counts once"
 
 
@@ -83,8 +84,9 @@ async def test_each_choice_retries_what_failed_last(world: World) -> None:
     assert await ticks(world, "Draft") == []
     assert await ticks(world, RETRY) == ABCD[3:]
     assert [send["expected"] for send in (await campaign(world))["sends"]] == [4, 2, 1]
-    assert await answer(world) == "Done: 4 sent."
+    assert await answer(world) == f"Done: 4 sent. {ANEW}"
     await ticks(world, "Draft")
+    assert await answer(world) == "It may be sent again: choose Retry failures or Resend to non-openers."
     assert await ticks(world, RETRY) == []
     assert await answer(world) == "Nobody failed, so there is nothing to send again."
 
@@ -96,6 +98,22 @@ async def test_other_cells_of_the_row_send_nothing(world: World) -> None:
     await ticks(world, RETRY)
     assert await ticks(world, RETRY, Name="renamed") == []
     assert len((await campaign(world))["sends"]) == 2
+    assert await answer(world) == f"Nothing more is sent: Wanted says what it said before. {ANEW}"
+
+
+@pytest.mark.usefixtures("half")
+async def test_a_command_is_new_again_after_anything_else_was_seen_in_its_cell(world: World) -> None:
+    """Also after a Go that had nothing to change, given while the send was on its way."""
+    world.sender.answers[ABCD[3]] = [REFUSED]
+    rows(world, {**GO, "Wanted": RETRY})
+    await world.launch().handle()
+    assert await ticks(world, "Go") == ABCD[2:3]
+    assert await answer(world) == "Done: 3 sent, 1 failed."
+    before = world.versions()
+    await world.launch().handle()
+    assert world.versions() == before
+    assert await ticks(world, RETRY) == ABCD[3:]
+    assert [send["key"] for send in (await campaign(world))["sends"]] == ["", "r1", "r2"]
 
 
 @pytest.mark.usefixtures("half")
@@ -151,7 +169,7 @@ async def test_news_of_a_later_mail_settles_that_one(world: World) -> None:
     await hear(world, ABCD[3], "r1", type="delivered")
     await ticks(world)
     assert await world.states("r1-000000") == {world.sid(ABCD[2]): "unknown", world.sid(ABCD[3]): "sent"}
-    assert (await answer(world)) == "Done: 3 sent, 1 unknown."
+    assert (await answer(world)) == f"Done: 3 sent, 1 unknown. {ANEW}"
 
 
 @pytest.mark.parametrize(
@@ -242,18 +260,30 @@ async def test_a_command_cut_off_at_any_write_is_given_once(world: World, n: int
         await world.launch(FaultyStore(world.store, nth(n, fault))).handle()
     except (PipelineError, Died):
         pass
-    assert await ticks(world) == []
+    assert await ticks(world, count=7) == [], "three minutes later at most it is begun again"
     found = await campaign(world)
     assert [send["key"] for send in found["sends"]] == ["", "r1"], "twice refused, once retried"
     assert found["state"] == "completed"
+
+
+async def read_ledgers(world: World, slices: int) -> list[bytearray]:
+    """What each slice holds, the ledgers being read a page at a time."""
+    state = {**prepare.begin("retry", NOW, False, 0), "slices": slices}
+    while state["after"] is not None:
+        work = prepare.Preparing(world.store, world.objects, world.paths, world.clock, "C-1", {"preparing": state})
+        read = await work._ledgers(state, NOW)
+        state["ledgers"].append(await cut.put(world.objects, read))
+    return await work._whose(state, b"")
 
 
 _ENDS = st.sampled_from([batch.SENT, batch.FAILED, batch.UNKNOWN, batch.SUPPRESSED, batch.SKIPPED_LEFT])
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.lists(st.tuples(st.integers(0, 9), _ENDS), max_size=8), min_size=1, max_size=4))
-async def test_a_roster_holds_whose_newest_mail_came_to_that(tmp_path_factory: Any, ledgers: list[list[tuple[int, int]]]) -> None:
+@given(st.lists(st.lists(st.tuples(st.integers(0, 255), _ENDS), max_size=8), min_size=1, max_size=4), st.sampled_from([1, 2, 64]))
+async def test_a_roster_holds_whose_newest_mail_came_to_that(
+    tmp_path_factory: Any, ledgers: list[list[tuple[int, int]]], slices: int
+) -> None:
     world = World.on(tmp_path_factory.mktemp("ledgers"))
     latest: dict[str, int] = {}
     for n, entries in enumerate(ledgers):
@@ -264,8 +294,8 @@ async def test_a_roster_holds_whose_newest_mail_came_to_that(tmp_path_factory: A
         name = f"r{n}-000000" if n else "000000"
         await world.store.commit([Create(world.paths.batch("C-1", name), {**batch.new({"low": "", "high": ""}, 0), **packed})])
     for end in (batch.SENT, batch.FAILED):
-        found = [sid async for sids in sends._whose(world.store, world.paths, "C-1", end) for sid in sids]
-        assert sorted(found) == sorted(sid for sid, state in latest.items() if state == end)
+        found = [sid for held in await read_ledgers(world, slices) for sid in prepare.ending(bytes(held), end)]
+        assert found == sorted(sid for sid, state in latest.items() if state == end)
     world.store.close()
 
 
@@ -280,8 +310,9 @@ async def test_finding_non_openers_reads_the_ledgers_and_the_openers(world: Worl
     openers = [Create(world.paths.delivery("C-1", sid), {"labels": ["opened", "opened.human"]}) for sid in sids[:100]]
     await world.store.write_many(openers)
     await world.store.write_many([Merge(write.path, {"labels": ["opened.human", "clicked.human"]}) for write in openers[:10]])
-    rosters = cut.Rosters(slots.Together(NOW), ranked=False)
+    data = {"expected": 800, "preparing": prepare.begin("non-openers", NOW, False, 800)}
     before = replace(world.store.operations)
-    await sends._unopened(world.store, world.paths, "C-1", rosters, ranked=False)
+    work = prepare.Preparing(world.store, world.objects, world.paths, world.clock, "C-1", data)
+    _, rosters = await work.go_on(NOW)
     assert world.store.operations.reads - before.reads == 2 + 100 + 10
-    assert [sid for part in rosters.parts(1000) for sid in batch.sids(part.roster)] == sids[100:]
+    assert rosters and [sid for part in rosters.parts(1000) for sid in batch.sids(part.roster)] == sids[100:]

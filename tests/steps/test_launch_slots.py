@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.launch import cut, slots
-from functions.launch.cut import PAGE
+from functions.launch.prepare import PAGE
 from functions.launch.rows import EARLIEST, Start, start
 from functions.launch.tick import CUTTING
 from shared.errors import BadInput, PipelineError
@@ -139,6 +139,25 @@ def test_everybodys_moment_is_within_a_day_of_the_schedule(base: int, late: int,
 # --- rosters ---
 
 
+Readers = dict[str, tuple[str, dict[str, int], int]]
+
+
+def add(rosters: cut.Rosters, readers: Readers) -> None:
+    for sid, (zone, engaged, at) in readers.items():
+        address = f"{sid}@{'gmail.com' if at % 2 else 'brand.example'}"
+        rosters.add(sid, {"located": {"zone": zone}, "engaged": engaged, "engaged_at": at, "address": address})
+
+
+def in_pieces(readers: Readers, moments: slots.Slots, ranked: bool) -> cut.Rosters:
+    """The same readers, three at a time, each piece as it is kept."""
+    found, left = cut.Rosters(moments, ranked), list(readers.items())
+    for n in range(0, len(left), 3):
+        piece = cut.Rosters(moments, ranked)
+        add(piece, dict(left[n : n + 3]))
+        found.unpack(piece.packed())
+    return found
+
+
 @given(
     st.dictionaries(
         sids, st.tuples(zones, st.dictionaries(st.sampled_from(["00", "07", "23"]), st.integers(0, NOW)), st.integers(0, NOW))
@@ -149,15 +168,13 @@ def test_everybodys_moment_is_within_a_day_of_the_schedule(base: int, late: int,
     st.integers(1, 7),
 )
 async def test_whatever_zones_do_everybody_is_in_one_roster(
-    readers: dict[str, tuple[str, dict[str, int], int]], moved: dict[str, str], when: str, ranked: bool, size: int
+    readers: Readers, moved: dict[str, str], when: str, ranked: bool, size: int
 ) -> None:
     """The plan is read back from what was stored. Moving house between two attempts moves nobody: the first plan is the plan."""
     ways: dict[str, slots.Slots] = {"together": slots.Together(NOW), "local": local(), "best": slots.Best(NOW, NOW)}
     moments = ways[when]
     rosters = cut.Rosters(moments, ranked)
-    for sid, (zone, engaged, at) in readers.items():
-        address = f"{sid}@{'gmail.com' if at % 2 else 'brand.example'}"
-        rosters.add(sid, {"located": {"zone": zone}, "engaged": engaged, "engaged_at": at, "address": address})
+    add(rosters, readers)
     assert len(rosters) == len(readers)
     parts = rosters.parts(size)
     assert all(0 < len(part.roster) <= 16 * size for part in parts)
@@ -165,6 +182,7 @@ async def test_whatever_zones_do_everybody_is_in_one_roster(
     assert [part.due for part in parts] == sorted(part.due for part in parts)
     objects = Kept()
     assert await cut.kept(objects, await cut.keep(objects, parts)) == parts
+    assert in_pieces(readers, moments, ranked).parts(size) == parts
     if ranked:
         groups = {part.group for part in parts}
         assert groups <= {"gmail", "other"}

@@ -11,7 +11,7 @@ import pytest
 from functions.launch import preflight as preflight_module
 from functions.launch.freeze import freeze
 from functions.launch.preflight import FIELDS, Audience, thawed, values
-from functions.launch.preflight_links import fault, same_owner
+from functions.launch.preflight_links import Link, check, fault, same_owner
 from functions.launch.preflight_report import Report, named
 from functions.launch.preflight_spamd import Rule, Verdict
 from functions.send_batch import audience as sending_audience
@@ -477,10 +477,35 @@ def test_a_report_is_short_in_a_row() -> None:
         ("https://lumenroasters.org/{id}", "placeholder"),
         ("https://lumenroasters.org/TODO", "placeholder"),
         ("https://a.example/", "placeholder"),
+        ("https://shop.org/todo-list-app", ""),
+        ("https://shop.org/apps/todo", ""),
+        ("https://shop.org/how-to-build-your-site", ""),
+        ("https://todo.com/", ""),
+        ("https://shop.org/?to=INSERT_LINK_HERE", "placeholder"),
+        ("https://www.yourdomain.co.uk/a", "placeholder"),
+        ("https://your-link-here", "placeholder"),
+        ("https://save-your-site.com/", ""),
     ],
 )
 def test_an_address_is_judged_by_its_spelling(url: str, kind: str) -> None:
     assert fault(url, trial=False) == kind
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("https://shop.org/todo-list-app", False),
+        ("https://shop.org/build-your-site/", False),
+        ("https://shop.org/my_todo", False),
+        ("https://shop.org/apps/todo", True),
+        ("https://shop.org/?next=your-website", True),
+        ("https://your-company.shop.org/", True),
+        ("https://shop.org/xxxx", True),
+    ],
+)
+def test_what_may_be_a_placeholder_is_a_warning(url: str, warned: bool) -> None:
+    sentence = f"Addresses that look like placeholders: “{url}”. See that they are the real ones."
+    assert check([Link(url, "a page")], trial=False) == Report(warnings=[sentence] if warned else [])
 
 
 @pytest.mark.parametrize(

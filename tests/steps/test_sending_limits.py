@@ -14,7 +14,7 @@ from functions.send_batch.run import CAREFUL
 from shared.errors import Unavailable
 from shared.model import batch
 from shared.model.ref import MailRef
-from shared.ports import Create, Merge, Outcome, Outgoing, Stop
+from shared.ports import Create, Document, Merge, Outcome, Outgoing, Stop
 
 from .fakes import HOUR, NOW, Died, FakeSender, FaultyStore, nth
 from .world import World
@@ -441,6 +441,37 @@ async def test_who_leaves_while_others_are_mailed_gets_nothing(world: World, mon
     sender.meanwhile = leave
     await world.send_batch().handle(REQUEST)
     assert (await world.ledger())["tally"] == {"sent": 5, "suppressed": 35}
+
+
+async def test_a_quick_servers_readers_are_read_ahead_and_again_when_it_was_slow(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.add(*PEOPLE)
+    await world.campaign()
+    read: list[int] = []
+    page = type(world.store).page
+
+    async def counting(self: Any, *given: Any, **named: Any) -> list[Document]:
+        found = await page(self, *given, **named)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(type(world.store), "page", counting)
+    await world.send_batch().handle(REQUEST)
+    assert read == [5, 35]  # a window, then all that go soon
+    await world.campaign("C-0002")
+    monkeypatch.setattr("functions.send_batch.turn.STALE", 0.2)
+
+    async def slow(recipients: list[str]) -> None:
+        if world.sender.calls == 10:  # the second window: readers of the fourth were read before it
+            leaving = [address for address in PEOPLE if address not in world.sender.accepted[40:] + recipients]
+            for address in leaving[-5:]:
+                await world.store.commit([Merge(world.paths.subscriber(world.sid(address)), {"suppressed": ["unsubscribed"]})])
+            await asyncio.sleep(0.25)
+
+    world.sender.meanwhile = slow
+    await world.send_batch().handle({"campaign": "C-0002", "batch": "000000"})
+    assert (await world.ledger("000000", "C-0002"))["tally"] == {"sent": 35, "suppressed": 5}
 
 
 async def test_a_late_first_refusal_is_not_given_up(world: World) -> None:
