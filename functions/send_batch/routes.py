@@ -25,7 +25,6 @@ from shared.stack.secrets import newest
 
 FRESH: Final = 30_000  # ms what other processes met is believed
 LONGEST: Final = 900_000  # ms a provider is left alone at most
-AHEAD: Final = BATCH_SIZE + 80  # readers, so that nearly every batch that goes quickly is read at once (four sigma)
 Shut = Literal["down", "throttle", "quota"]  # why no way is open, the longest wait first
 _SHUT: tuple[Shut, ...] = ("quota", "throttle", "down")
 
@@ -49,10 +48,6 @@ class Route:
     def size(self, most: float) -> int:
         """Mails of a window that should take no longer than `most` seconds."""
         return max(1, min(self.sender.window, int(most / self.per_mail) if self.per_mail else self.sender.window))
-
-    def ahead(self, seconds: float) -> int:
-        """Readers worth reading at once: as many as are mailed in `seconds`, up to AHEAD."""
-        return min(AHEAD, int(seconds / self.per_mail)) if self.per_mail else 1
 
 
 class Routes:

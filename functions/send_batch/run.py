@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -79,6 +80,8 @@ class Run:
     stale: list[int] = field(default_factory=list)  # of those that could go, whoever was read too long ago
     ahead: list[Document] = field(default_factory=list)  # readers that were read with the others, and are not in the ledger yet
     ahead_at: float = 0.0  # monotonic seconds
+    looked_at: int = 0  # readers of the range, in this turn
+    started: float = field(default_factory=time.monotonic)
     last_page: bool = False  # nobody comes after them
     read_at: float = 0.0  # monotonic seconds, when those at hand were asked for
     broken: list[int] = field(default_factory=list)  # mails that could not be made, since the last that could
