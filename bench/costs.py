@@ -19,6 +19,7 @@ from functools import cache
 from functions.sync_sheet import tabs
 from shared.adapters.embedded import FileSecrets
 from shared.model import batch, campaign
+from shared.model.subscriber import REASONS
 
 from . import operations, prices, sending, sink, stage
 from .prices import Database, Meter, Spent
@@ -136,7 +137,7 @@ SIGN_UP = (
     "confirming (subscribe)",
     "its welcome mail (send_batch)",
 )
-LEAVE = ("a one-click unsubscribe (unsubscribe)", "a delivery, applied (record)")
+LEAVE = ("a one-click unsubscribe (unsubscribe)", "an unsubscribe, applied (record)")
 OPEN = ("an open (track)", "an open, applied (record)")
 CLICK = ("a click (track)", "a person's click and its country, applied (record)")
 DELIVERY_TOLD = ("a delivered webhook (webhooks)", "a delivery, applied (record)")
@@ -173,8 +174,9 @@ def launch_tick(open_batches: float = 0) -> float:
 
 def sync_tick(subscribers: int, campaigns: int, left: int = 0) -> int:
     """Reads of a tick of sync_sheet while nothing happens: each campaign and the two system mails, the providers, here one at most,
-    three counts of subscribers, and three of suppressions, here all of one reason. tests/house/test_costs.py compares it with the step."""
-    return campaigns + 2 + 3 * thousands(subscribers) + thousands(left) + 2 + 1
+    three counts of subscribers, and one of suppressions for each reason, here all of one. tests/house/test_costs.py compares it
+    with the step."""
+    return campaigns + 2 + 3 * thousands(subscribers) + thousands(left) + len(REASONS) - 1 + 1
 
 
 def headlines(recipients: float) -> int:

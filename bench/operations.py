@@ -17,11 +17,13 @@ from functions.record.handler import Record
 from functions.subscribe.handler import Subscribe
 from functions.track.handler import Track
 from functions.unsubscribe.handler import Unsubscribe
+from functions.webhooks.fetch import Https
 from functions.webhooks.handler import Webhooks
 from local.emulators import Emulators
 from shared.adapters.geoip import GeoIp
 from shared.http import Request, Response
 from shared.model import batch, event
+from shared.model.event import Event
 from shared.model.ref import MailRef
 from shared.providers import generic
 
@@ -32,6 +34,7 @@ from .sink import Sink
 
 HIT = Goal("≤", 1)  # a hit needs no store and no read; record applies an event blindly
 CLICK = Goal("≤", 2)  # the delivery, and the subscriber's located country
+TOLD = Goal("≤", 3)  # published, looked up and noted; or the delivery, the subscriber, and whether a suppression still holds
 WEEK = 7 * 86_400_000
 _PRICED = {
     "sign-ups, confirmed and welcomed": (
@@ -117,13 +120,15 @@ async def _operations(sink: Sink, state: Path, google: Emulators | None) -> _Cou
     hit = Request("GET", f"k/{links.track_token(ref)}/{target}", headers=_FORM, client="8.8.8.8")
     await counter.each("an open (track)", track.handle(Request("GET", f"o/{links.track_token(ref)}", headers=_FORM)), 200, HIT)
     await counter.each("a click (track)", track.handle(hit), 302, HIT)
-    webhooks = Webhooks(given.bus, given.clock, links, given.secrets)
-    await counter.each("a delivered webhook (webhooks)", webhooks.handle(await _delivered(given, ref)), 204, HIT)
+    webhooks = Webhooks(given.bus, given.clock, links, given.secrets, given.store, given.objects, paths, Https())
+    await counter.each("a delivered webhook (webhooks)", webhooks.handle(await _delivered(given, ref)), 204, TOLD)
     [opened, clicked, delivered] = given.bus.take(event.TOPIC)
     record = Record(given.store, paths)
     await counter.each("an open, applied (record)", record.handle(opened), goal=CLICK)
     await counter.each("a person's click and its country, applied (record)", record.handle(clicked), goal=CLICK)
-    await counter.each("a delivery, applied (record)", record.handle(delivered), goal=HIT)
+    await counter.each("a delivery, applied (record)", record.handle(delivered), goal=TOLD)
+    left = Event("unsubscribed", ref.text, now).to_message()
+    await counter.each("an unsubscribe, applied (record)", record.handle(left), goal=HIT)
 
     unsubscribe = Unsubscribe(given.store, given.bus, given.clock, links, paths, given.tenant.name, stage.BASE)
     leave = Request("POST", links.unsubscribe(ref).rpartition("/")[2], headers=_FORM, body=b"List-Unsubscribe=One-Click")

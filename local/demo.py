@@ -31,6 +31,7 @@ from local.issuer import LocalIssuer
 from local.server import ISSUER, PUSHER
 from local.steps import STEPS
 from shared import config
+from shared.adapters.embedded import FileClock
 from shared.errors import Unavailable
 from shared.model import campaign as campaigns
 from shared.model import console as tabs
@@ -45,6 +46,9 @@ VISITOR = "mira@example.org"
 FIRST, SECOND = "C-0001", "C-0002"
 EDIT = "HarvestMarket2026"
 BROWSER = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
+SCANNER = {"user-agent": "Mozilla/5.0 (compatible; Barracuda Sentinel (EE))"}
+READING = 60_000  # ms on the twin's clock from delivery to the first reader
+SOON = 6.0  # seconds, where the clock is the machine's: who reads sooner is taken for a machine
 PATIENCE = 180.0  # seconds without any progress before the demo gives up
 WANTED = tabs.ROW_FIELDS.index("Wanted") + 1
 
@@ -61,7 +65,8 @@ class Demo:
     ) -> None:
         self.state, self.url, self.session, self.out, self.twin = state, url, session, out, twin
         told = json.loads((state / "twin.json").read_text())
-        self.store = open_store(config.load(config.Base, told["settings"]))
+        self.settings: dict[str, str] = told["settings"]
+        self.store = open_store(config.load(config.Base, self.settings))
         self.endpoints: dict[str, str] = told["endpoints"]
         self.paths = Paths("local")
         self.contacts = list(csv.DictReader(CONTACTS.open(encoding="utf-8", newline="")))
@@ -71,7 +76,7 @@ class Demo:
     # --- calls
 
     async def get(self, url: str, **options: Any) -> tuple[int, bytes]:
-        async with self.session.get(url, headers=BROWSER, allow_redirects=False, **options) as answer:
+        async with self.session.get(url, **{"headers": BROWSER, "allow_redirects": False, **options}) as answer:
             return answer.status, await answer.read()
 
     async def post(self, url: str, **options: Any) -> tuple[int, bytes]:
@@ -175,8 +180,15 @@ class Demo:
         return int(plan.data["totals"]["sent"] == len(self.ours(id))), 1
 
     async def readers(self) -> None:
-        """Every third reader opens, every seventh clicks; then a forged click and a forged push."""
+        """A scanner follows every tenth mail's link as soon as it is there. A minute later every third reader opens, every seventh clicks;
+        then a forged click and a forged push."""
         links = self.ours(FIRST)
+        for source in links[::10]:
+            await self.get(_link(source, "/track/k/"), headers=SCANNER)
+        if self.settings["STACK"] == "embedded":
+            FileClock(self.state / "clock").advance(READING)
+        else:
+            await asyncio.sleep(SOON)
         for index, source in enumerate(links):
             if index % 3 == 0:
                 await self.get(_link(source, "/track/o/"))

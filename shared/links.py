@@ -2,6 +2,8 @@
 
     {base}/track/o/{track token}                           open pixel
     {base}/track/k/{track token}/{n}.{target}.{signature}  click: the target is signed at compile time with the campaign
+    {base}/track/h/{track token}                           a link that nobody sees: who follows it is a machine
+    {base}/track/c?sp={track token}                        conversion, told by the site that a click went to
     {base}/unsubscribe/{leave token}                       one-click POST, and the page
     {base}/subscribe/confirm/{confirm token}               double opt-in
     b+{message token}@{domain}                             where a mail's bounces go (VERP)
@@ -18,12 +20,12 @@ from urllib.parse import urlsplit
 
 from shared.errors import BadToken
 from shared.model.ref import MailRef
-from shared.tokens import Purpose, Tokens
+from shared.tokens import Tokens
 
 MAX_LOCAL_PART = 64  # octets, RFC 5321 §4.5.3.1.1
-_OF_MAIL: tuple[Purpose, ...] = ("track", "leave", "message")
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _PAIRS = [first + second for first in _BASE32 for second in _BASE32]
+_TRACKED = re.compile(r"(.*~.*~[^~]*)~([1-9a-f][0-9a-f]{0,9})")
 _RETURN_PATH = re.compile(r"[Bb]\+([^~@]+)~([A-Za-z2-7]{26})~([^~@.]*)\.([A-Za-z2-7]{26})")  # in base32
 
 
@@ -34,19 +36,25 @@ class Links:
     base: str
     tokens: Tokens
 
-    def of_mail(self, ref: MailRef, domain: str) -> tuple[str, str, str]:
+    def of_mail(self, ref: MailRef, domain: str, at: int = 0) -> tuple[str, str, str]:
         """What each mail carries: `track_token`, `unsubscribe` and `message_id`, made at once."""
-        track, leave, message = self.tokens.sign_each(_OF_MAIL, ref.text)
+        text = ref.text
+        tracked = f"{text}~{at // 1000:x}" if at else text
+        track, leave, message = self.tokens.sign_each((("track", tracked), ("leave", text), ("message", text)))
         return track, f"{self.base}/unsubscribe/{leave}", f"<{message}@{domain}>"
 
-    def track_token(self, ref: MailRef) -> str:
-        return self.tokens.sign("track", ref.text)
+    def track_token(self, ref: MailRef, at: int = 0) -> str:
+        """`at`: when the mail was handed over (ms), kept to the second; 0 leaves it out."""
+        return self.tokens.sign("track", f"{ref.text}~{at // 1000:x}" if at else ref.text)
 
     def open(self, track_token: str) -> str:
         return f"{self.base}/track/o/{track_token}"
 
     def click(self, track_token: str, signed_target: str) -> str:
         return f"{self.base}/track/k/{track_token}/{signed_target}"
+
+    def trap(self, track_token: str) -> str:
+        return f"{self.base}/track/h/{track_token}"
 
     def signed_target(self, campaign: str, n: int, target: str) -> str:
         """The last segment of a click link for the `n`th link of a mail; `target` is an absolute http or https URL."""
@@ -78,8 +86,12 @@ class Links:
         """`expires` in milliseconds."""
         return f"{self.base}/subscribe/confirm/{self.tokens.sign('confirm', f'{sid}.{consent}.{expires // 1000}')}"
 
-    def read_track(self, token: str) -> MailRef:
-        return MailRef.parse(self.tokens.verify("track", token))
+    def read_track(self, token: str) -> tuple[MailRef, int]:
+        """The mail, and when it was handed over (ms), 0 where the token does not say; raises BadToken, Unavailable."""
+        text = self.tokens.verify("track", token)
+        if found := _TRACKED.fullmatch(text):
+            return MailRef.parse(found[1]), int(found[2], 16) * 1000
+        return MailRef.parse(text), 0
 
     def read_leave(self, token: str) -> MailRef:
         return MailRef.parse(self.tokens.verify("leave", token))

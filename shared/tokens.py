@@ -7,7 +7,7 @@ Keys rotate by adding a version of the secret: all verify at once, the newest si
 (HAND_OVER). A version is disabled only when no link that it signed has to work any more, and its successor is handed over. Where
 the keys could not be refreshed for so long, the process goes on with those it has, but calls no token false.
 
-    track    open and click                payload MailRef.text
+    track    open, click and conversion    payload MailRef.text~{handed over, seconds, hex}
     leave    unsubscribe and preferences   payload MailRef.text
     message  Message-ID                    payload MailRef.text
     link     a click's target              payload {campaign}/{n}.{target, base64url}
@@ -85,20 +85,20 @@ class Tokens:
 
     def sign(self, purpose: Purpose, payload: str) -> str:
         """`payload` + "." + signature. The payload must be URL-safe text."""
-        return self.sign_each((purpose,), payload)[0]
+        return self.sign_each(((purpose, payload),))[0]
 
-    def sign_each(self, purposes: Sequence[Purpose], payload: str) -> list[str]:
-        """One token for each purpose, as `sign` makes it."""
-        data, codes = payload.encode("ascii"), []
-        for purpose in purposes:
+    def sign_each(self, wanted: Sequence[tuple[Purpose, str]]) -> list[str]:
+        """One token for each purpose and its payload, as `sign` makes it."""
+        codes = []
+        for purpose, payload in wanted:
             inner, outer = self._begun[purpose]
             code = inner.copy()
-            code.update(data)
+            code.update(payload.encode("ascii"))
             last = outer.copy()
             last.update(code.digest())
             codes.append(last.digest()[:16])
         text = b2a_base64(b"\0\0".join(codes)).translate(_URL_SAFE).decode()  # 18 bytes are 24 characters
-        return [f"{payload}.{text[start : start + 22]}" for start in range(0, 24 * len(codes), 24)]
+        return [f"{payload}.{text[24 * n : 24 * n + 22]}" for n, (_, payload) in enumerate(wanted)]
 
     def verify(self, purpose: Purpose, token: str) -> str:
         """The payload; raises BadToken, or Unavailable when a key that is not known yet may have signed it."""

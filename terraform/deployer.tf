@@ -66,6 +66,7 @@ resource "google_cloudbuild_trigger" "main" {
       alert_email        = var.alert_email
       bounce_domain      = var.bounce_domain
       budget             = var.budget
+      conversion_domains = var.conversion_domains
       dkim               = var.dkim
       domain             = var.domain
       firestore_database = var.firestore_database
@@ -78,6 +79,7 @@ resource "google_cloudbuild_trigger" "main" {
       smoke_address      = var.smoke_address
       state_bucket       = var.state_bucket
       tenant             = var.tenant
+      webhook_providers  = var.webhook_providers
     })
   }
 

@@ -5,10 +5,12 @@ locals {
   # collection group => field => order or array_config. A test compares this with the queries that the tests issued.
   indexes = {
     batches      = { due = "ASCENDING", group = "ASCENDING", leftover = "ASCENDING", state = "ASCENDING", unsettled = "ASCENDING" }
+    callbacks    = {}
     campaigns    = { active = "ASCENDING" }
     console      = {}
     consents     = {}
     deliveries   = { labels = "CONTAINS" }
+    lifts        = {}
     providers    = {}
     subscribers  = { segments = "CONTAINS", status = "ASCENDING" }
     suppressions = { reasons = "CONTAINS" }
@@ -16,7 +18,7 @@ locals {
   }
 
   # collection group => the field that holds the time after which a document may go.
-  expiring = { batches = "expires_at" }
+  expiring = { batches = "expires_at", callbacks = "expires_at" }
 }
 
 resource "google_firestore_database" "this" {

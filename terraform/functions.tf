@@ -53,15 +53,15 @@ locals {
       objects   = []
       publishes = ["engagement-events"]
       secrets   = ["signing-key"]
-      env       = {}
+      env       = { CONVERSION_DOMAINS = join(",", var.conversion_domains) }
       timeout   = 15, memory = "512Mi", cpu = "1", concurrency = 250, min = 0, max = 10
     }
     webhooks = {
       trigger   = "http"
-      store     = []
-      objects   = []
+      store     = ["get", "create"]
+      objects   = ["get", "create"]
       publishes = ["engagement-events"]
-      secrets   = ["signing-key", "webhook-generic"]
+      secrets   = ["signing-key", "webhook-generic"] # and those of local.called
       env       = {}
       timeout   = 15, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 10
     }
@@ -76,7 +76,7 @@ locals {
     }
     record = {
       trigger   = "engagement-events"
-      store     = ["create", "update"]
+      store     = ["get", "create", "update"]
       objects   = []
       publishes = []
       secrets   = []

@@ -88,10 +88,10 @@ resource "google_secret_manager_secret_iam_member" "reader" {
 }
 
 resource "google_secret_manager_secret_iam_member" "own" {
-  for_each  = toset(local.own)
-  secret_id = google_secret_manager_secret.this[each.value].secret_id
+  for_each  = merge({ for name in local.own : name => "send_batch" }, { for name in local.called : name => "webhooks" })
+  secret_id = google_secret_manager_secret.this[each.key].secret_id
   role      = google_project_iam_custom_role.secret.id
-  member    = google_service_account.step["send_batch"].member
+  member    = google_service_account.step[each.value].member
 }
 
 # --- Objects

@@ -5,8 +5,11 @@ locals {
   # Those of the operator's own accounts and keys, which send_batch reads.
   own = concat([for one in var.mail_providers : "provider-${one.name}"], var.dkim == null ? [] : ["dkim-key"])
 
+  # What the callbacks of providers are proved with, which webhooks reads.
+  called = [for name in var.webhook_providers : "webhook-${name}"]
+
   # name => whether its first version is made up here
-  secrets = merge({ for name in local.own : name => false }, {
+  secrets = merge({ for name in concat(local.own, local.called) : name => false }, {
     pepper          = true # turns an address into a subscriber's id: it can never change
     signing-key     = true # signs the links in mails
     webhook-generic = true # the other side has to be told: gcloud secrets versions access

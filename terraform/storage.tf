@@ -39,6 +39,18 @@ resource "google_storage_bucket" "objects" {
     }
   }
 
+  # Callbacks that were not understood, as they came: they may hold addresses.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      age            = 30
+      matches_prefix = ["callbacks/"]
+      with_state     = "LIVE"
+    }
+  }
+
   depends_on = [google_project_service.api]
 
   lifecycle {

@@ -106,6 +106,26 @@ variable "mail_providers" {
   }
 }
 
+variable "webhook_providers" {
+  description = "Who tells what became of mails, besides generic, which is always there. What each proves its callbacks with goes into the secret webhook-NAME (docs/operations.md)."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for name in var.webhook_providers : contains(["brevo", "mailgun", "mailjet", "mandrill", "postmark", "resend", "sendgrid", "ses", "sparkpost", "twilio"], name)])
+    error_message = "Each is brevo, mailgun, mailjet, mandrill, postmark, resend, sendgrid, ses, sparkpost or twilio."
+  }
+}
+
+variable "conversion_domains" {
+  description = "The sites that tell of conversions, with their subdomains (docs/tracking.md): a click to one carries its mail's token."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for name in var.conversion_domains : can(regex("^[a-z0-9.-]+\\.[a-z0-9-]+$", name))])
+    error_message = "A domain, such as shop.lumen-coffee.com, without https:// and path."
+  }
+}
+
 variable "dkim" {
   description = "Signs what leaves by SMTP, for servers that do not sign themselves: the domain, and the selector whose public key stands in its DNS. The private key (PEM) goes into the secret dkim-key. Null: not signed by us."
   type = object({

@@ -101,7 +101,8 @@ def _object_get(name: str) -> Iterator[Fact]:
 
 
 def _secret(name: str) -> Iterator[Fact]:
-    yield "secrets", "provider-*" if name.startswith("provider-") else name
+    kind = name.partition("-")[0]
+    yield "secrets", f"{kind}-*" if kind in ("provider", "webhook") else name
 
 
 def _published(topic: str, messages: Sequence[Mapping[str, Any]]) -> Iterator[Fact]:

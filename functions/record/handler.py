@@ -1,19 +1,38 @@
 """What happened to a mail, applied once: order-free, idempotent transforms, so that a replay or a late event changes nothing.
 
-Consumes engagement-events (published by track, webhooks, unsubscribe and send_batch). Blind writes, no read: one of the delivery,
-and in the same commit a complaint or a bounce for good also suppresses the subscriber, or a person's open or click is noted there.
+Consumes engagement-events (published by track, webhooks, unsubscribe and send_batch). Blind writes: one of the delivery, and in the same
+commit a complaint, a bounce for good or an unsubscribe at a provider's suppresses the subscriber; a soft bounce that counts or a
+delivery is noted there, or a person's open or click, or that it was a machine's after all. Bounces and deliveries are what decides about
+suppressions that come and go, so after one of these the subscriber is read, and put right where that is due:
+shared/model/suppression.py says why that ends right.
+
+A delivery document holds, of one mail:
+
+    labels      each type, with its label ("opened.human"), and a bounce's class ("bounced.hard", "bounced.soft", "bounced.other")
+    {type}_at, {type}_{label}_at, bounced_{class}_at    the first time (ms)
+    links       numbers of the links that people clicked; countries, cities: of these clicks
+    codes       SMTP's or the provider's; reasons: why hits were labelled; providers: who told of it
+    conversions {digest of the order's id, or of the time without one: {at: the first time (ms), currency: the largest value}}; values in
+                millionths of the currency's unit. The same order told twice is one conversion
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from shared.errors import Conflict, Unavailable
 from shared.model.event import Event
 from shared.model.paths import Paths
-from shared.model.subscriber import engaged, suppress
-from shared.ports import ArrayUnion, Merge, Minimum, Store, Write
+from shared.model.subscriber import engaged, overruled, suppress
+from shared.model.suppression import settled, soft_bounced
+from shared.ports import ArrayUnion, Maximum, Merge, Minimum, Store, Write
+
+ATTEMPTS: Final = 5
+SEEN_LATER: Final = frozenset({"burst", "honeypot link"})  # reasons of hits that track may have told as a person's before
+_SETS: Final = {"reason": "reasons", "code": "codes", "country": "countries", "city": "cities", "provider": "providers"}
 
 
 @dataclass(frozen=True)
@@ -27,32 +46,63 @@ class Record:
         """Apply one event; raises BadInput for a message that is none (it ends as a dead letter), Unavailable to retry."""
         event = Event.from_message(message)
         await self.store.commit(writes(self.paths, event))
+        if event.type == "delivered" or event.hard or event.counts:
+            await self._settle(event.mail.sid)
+
+    async def _settle(self, sid: str) -> None:
+        for _ in range(ATTEMPTS):
+            found = await self.store.get(self.paths.subscriber(sid))
+            changes = settled(self.paths, found) if found else []
+            if not changes:
+                return
+            try:
+                await self.store.commit(changes)
+                return
+            except Conflict:
+                continue  # somebody else wrote, or our own reply was lost: look again
+        raise Unavailable("the store", "contended")
 
 
 def writes(paths: Paths, event: Event) -> list[Write]:
-    """The delivery's timeline and labels, and the subscriber's suppression or engagement where the event calls for one."""
+    """What the event adds to the delivery, and to the subscriber and the suppression where it says something of them."""
     mail = event.mail
-    label = f"{event.type}.{event.label}" if event.label else event.type
-    data: dict[str, Any] = {
-        "labels": ArrayUnion(tuple(dict.fromkeys((event.type, label)))),
-        f"{label.replace('.', '_')}_at": Minimum(event.at),
-    }
-    if event.link >= 0 and event.label == "human":
-        data["links"] = ArrayUnion((event.link,))
-    if event.reason:
-        data["reasons"] = ArrayUnion((event.reason,))
-    if event.code:
-        data["codes"] = ArrayUnion((event.code,))
-    if event.country:
-        data["countries"] = ArrayUnion((event.country,))
-    if event.city:
-        data["cities"] = ArrayUnion((event.city,))
-    found: list[Write] = [Merge(paths.delivery(mail.campaign, mail.delivery), data)]
     source = f"mail of {mail.campaign}"
+    found: list[Write] = [Merge(paths.delivery(mail.campaign, mail.delivery), _timeline(event))]
     if event.type == "bounced" and event.hard:
         found += suppress(paths, mail.sid, "hard_bounce", source, event.at)
+    elif event.type == "bounced" and event.counts:
+        found += soft_bounced(paths, mail.sid, source, event.at)
     elif event.type == "complained":
         found += suppress(paths, mail.sid, "complaint", source, event.at)
-    elif event.type in ("opened", "clicked") and event.label == "human":
-        found.append(engaged(paths, mail.sid, event.at, clicked=event.type == "clicked", country=event.country))
+    elif event.type == "unsubscribed" and event.provider:  # at the provider's; our own page has written it already
+        found += suppress(paths, mail.sid, "unsubscribed", source, event.at)
+    elif event.type == "delivered":
+        found.append(Merge(paths.subscriber(mail.sid), {"delivered_at": Maximum(event.at)}))
+    elif event.type in ("opened", "clicked"):
+        if event.label == "human":
+            found.append(engaged(paths, mail.sid, event.at, clicked=event.type == "clicked", country=event.country))
+        elif event.label == "machine" and event.reason in SEEN_LATER:
+            found.append(overruled(paths, mail.sid, event.at))
     return found
+
+
+def _timeline(event: Event) -> dict[str, Any]:
+    kind: str = event.label
+    data: dict[str, Any] = {}
+    if event.type == "bounced":
+        kind = "hard" if event.hard else "soft" if event.counts else "other"
+        data["bounced_at"] = Minimum(event.at)
+    name = f"{event.type}.{kind}" if kind else event.type
+    data["labels"] = ArrayUnion(tuple(dict.fromkeys((event.type, name))))
+    data[f"{name.replace('.', '_')}_at"] = Minimum(event.at)
+    if event.link >= 0 and event.label == "human":
+        data["links"] = ArrayUnion((event.link,))
+    for one, many in _SETS.items():
+        if value := getattr(event, one):
+            data[many] = ArrayUnion((value,))
+    if event.type == "converted":
+        order = hashlib.sha256((f"id {event.id}" if event.id else f"at {event.at}").encode()).hexdigest()[:16]
+        data[f"conversions.{order}.at"] = Minimum(event.at)
+        if event.currency:
+            data[f"conversions.{order}.{event.currency}"] = Maximum(event.value)
+    return data

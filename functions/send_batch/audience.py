@@ -71,7 +71,7 @@ class Audience:
             "country": country_of(subscriber),
             "tags": subscriber.get("tags", []),
         }
-        return Recipient(self.ref(sid), self._address(subscriber), fields, {})
+        return Recipient(self.ref(sid), self._address(subscriber), fields, {}, now)
 
     def _address(self, subscriber: Mapping[str, Any]) -> str:
         """Where the mail goes: a confirmation to the spelling that waits for it, everything else to the confirmed one."""

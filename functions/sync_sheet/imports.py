@@ -25,6 +25,7 @@ CHUNK = 500  # rows a tick
 WORDS = {
     "complaint": "it reported our mail as unwanted",
     "hard_bounce": "mail to it bounced for good",
+    "soft_bounces": "mail to it bounced too often",
     "unsubscribed": "it has left",
 }
 DONE = ("Imported", "Updated")  # how the answer of a contact that may be mailed begins

@@ -74,15 +74,22 @@ async def result(
     return [*row, *(seen[name] for name in order)]
 
 
+_SUPPRESSED = {
+    "unsubscribed": "Unsubscribed",
+    "soft_bounces": "Bounced too often",
+    "hard_bounce": "Bounced for good",
+    "complaint": "Complained",
+}
+
+
 async def counts(store: Store, paths: Paths) -> dict[str, int]:
     """How many subscribers there are of each kind: count() queries only."""
     everyone = await store.count(paths.subscribers, Filter(contains=("segments", EVERYONE)))
     confirmed = await store.count(paths.subscribers, Filter(equals=("status", "confirmed")))
     known = await store.count(paths.subscribers)
     found = {"Mailable subscribers": everyone, "Waiting for confirmation": known - confirmed}
-    words = {"unsubscribed": "Unsubscribed", "hard_bounce": "Bounced for good", "complaint": "Complained"}
     for reason in reversed(REASONS):
-        found[words[reason]] = await store.count(paths.suppressions, Filter(contains=("reasons", reason)))
+        found[_SUPPRESSED[reason]] = await store.count(paths.suppressions, Filter(contains=("reasons", reason)))
     return found
 
 

@@ -1,12 +1,9 @@
-"""track, HTTP: open pixel and click redirect. Publishes to engagement-events (consumed by record)."""
+"""track, HTTP: open pixel, click redirect and conversion. Publishes to engagement-events (consumed by record)."""
 
 from __future__ import annotations
 
-from functools import cache
-
 import functions_framework.aio
 
-from shared import config
 from shared.asgi import served
 from shared.http import Request, Response
 from shared.links import Links
@@ -18,21 +15,19 @@ from shared.stack.secrets import open_secrets
 from shared.tokens import Tokens
 
 from .handler import Track
+from .settings import settings
 
-
-@cache
-def settings() -> config.Base:
-    return config.load(config.Base)
+MAX_BODY = 4096  # bytes of a posted conversion
 
 
 @once
 async def step() -> Track:
     given = settings()
     links = Links(given.public_url, await Tokens.load(open_secrets(given), open_clock(given)))
-    return Track(bus=open_bus(given), clock=open_clock(given), links=links, geo=open_geo(given))
+    return Track(bus=open_bus(given), clock=open_clock(given), links=links, geo=open_geo(given), domains=given.domains)
 
 
 @functions_framework.aio.http
-@served(lambda: settings().trusted_hops)
+@served(lambda: settings().trusted_hops, MAX_BODY)
 async def track(request: Request) -> Response:
     return await (await step()).handle(request)

@@ -36,12 +36,14 @@ Made = TypeVar("Made")
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """Whom a mail goes to. `address`: with an ASCII (IDNA) domain; the local part may be UTF-8. `fields`: name, language and
-    attributes, plain data. `extra`: addresses made for this mail, such as `confirm_url`."""
+    attributes, plain data. `extra`: addresses made for this mail, such as `confirm_url`. `at`: when it is handed over (ms), 0 for a
+    mail that never is; its track token says so."""
 
     ref: MailRef
     address: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
+    at: int = 0
 
 
 def compile(
@@ -108,7 +110,7 @@ class CompiledMail:
 
     def _values(self, recipient: Recipient) -> tuple[dict[str, Any], str, str]:
         """What the template may use; the Message-ID and the unsubscribe address."""
-        track, unsubscribe, message_id = self._links.of_mail(recipient.ref, self._domain)
+        track, unsubscribe, message_id = self._links.of_mail(recipient.ref, self._domain, recipient.at)
         given, extra, to = recipient.fields, recipient.extra, recipient.address
         return {**given, **extra, "email": to, "unsubscribe_url": unsubscribe, TRACK: track}, message_id, unsubscribe
 

@@ -1,7 +1,7 @@
 """From a rendering of a template to the finished subject, text and HTML of one variant, in which only recipients' values are open.
 
-What a template may lack is added here: the layout around Markdown, the footer with the postal address and the way out, counted links
-and the open pixel, the text part.
+What a template may lack is added here: the layout around Markdown, the footer with the postal address and the way out, counted links,
+the open pixel and a link that only machines follow, the text part.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ class Composer:
             preheader=rendering.texts["preheader"].strip(),
             click=click if self.tracked else None,
             pixel=self.links.open(track) if self.tracked else "",
+            trap=self.links.trap(track) if self.tracked else "",
             footer=lambda done: self._footer(self._shown(done), rendering),
         )
         return html.finish(html.inline(body, self.marks), page)

@@ -43,6 +43,7 @@ _FOOTER = (
     "max-width:600px;margin:0 auto;padding:8px 24px 32px;text-align:center;font-size:13px;line-height:1.6;color:#696969;"
     "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 )
+_TRAP = '<a href="{}" aria-hidden="true" tabindex="-1" style="display:none"></a>'
 _PIXEL = '<img src="{}" alt="" width="1" height="1" style="border:0;width:1px;height:1px;opacity:0">'
 
 
@@ -128,12 +129,13 @@ class Page:
     preheader: str = ""  # plain text, with marks
     click: Callable[[str], str] | None = None  # a web link's counted address, None: not tracked
     pixel: str = ""  # address
+    trap: str = ""  # address of a link that only a machine finds; it comes first, as machines follow links in their order
     footer: Callable[[str], str] = field(default=lambda html: "")  # what the finished body still lacks
 
 
 def finish(html: str, page: Page) -> str:
-    """The inlined document with links counted and checked, marks encoded for where they stand, hidden preheader, footer and
-    pixel. Raises BadTemplate for a link that is not http(s), mailto, tel or sms, and for a value where none can stand."""
+    """The inlined document with links counted and checked, marks encoded for where they stand, hidden preheader and trap, footer
+    and pixel. Raises BadTemplate for a link that is not http(s), mailto, tel or sms, and for a value where none can stand."""
     rewriter = _Rewriter(page)
     rewriter.feed(html)
     rewriter.close()
@@ -170,6 +172,8 @@ class _Rewriter(HTMLParser):
         if tag == "body" and self.page.preheader:
             filler = "&#847;&zwnj;&nbsp;" * 40  # keeps the mail's first lines out of the inbox preview
             self.out.append(f'<div style="{_PREHEADER}">{escape(self.page.preheader)} {filler}</div>')
+        if tag == "body" and self.page.trap:
+            self.out.append(_TRAP.format(escape(self.page.trap)))
 
     handle_startendtag = handle_starttag
 

@@ -12,16 +12,23 @@ from shared.errors import BadInput, BadToken
 from shared.model.ref import MailRef
 
 TOPIC = "engagement-events"
+MOST_VALUE = 10**18  # millionths: a million million units, which a signed 64-bit number still holds
 
-Type = Literal["delivered", "opened", "clicked", "bounced", "complained", "unsubscribed", "unknown"]
+Type = Literal["delivered", "deferred", "opened", "clicked", "bounced", "complained", "unsubscribed", "converted", "unknown"]
 Label = Literal["human", "suspect", "machine", ""]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """`at`: when it happened (ms). `label` and `reason`: who made an open or click, and why we think so. `link`: its number, -1
-    for none. `hard`: a bounce for good. `code`: the provider's code or word, never free text. `country` (ISO 3166-1 alpha-2) and `city`:
-    where the person who clicked was; of nothing else, since opens come from the mail services' proxies."""
+    for none. `code`: the provider's or SMTP's code or word, never free text, never an address. `id`: the provider's own id of the
+    event, and of a conversion the order's, "" where there is none. `country` (ISO 3166-1 alpha-2) and `city`: where the person who
+    clicked was; of nothing else, since opens come from the mail services' proxies.
+
+    Of a bounce, `hard`: for good; else `counts`: a soft one that counts towards giving the address up. With neither it says nothing
+    of the address: a spam block, a configuration of ours (5.7.x), a busy mailbox, unknown words. "deferred" is still on its way.
+
+    `value` and `currency` of a conversion: millionths of the currency's unit (1.50 EUR is 1,500,000), and its ISO 4217 code."""
 
     type: Type
     ref: str  # MailRef.text
@@ -34,6 +41,10 @@ class Event:
     provider: str = ""
     country: str = ""
     city: str = ""
+    counts: bool = False
+    id: str = ""
+    value: int = 0
+    currency: str = ""
 
     @property
     def mail(self) -> MailRef:
@@ -58,9 +69,12 @@ class Event:
             type(event.at) is int and 0 <= event.at < 1 << 53,
             type(event.link) is int,
             type(event.hard) is bool,
-            all(_storable(text) for text in (event.reason, event.code, event.provider, event.country, event.city)),
+            type(event.counts) is bool,
+            type(event.value) is int and 0 <= event.value <= MOST_VALUE,
+            all(_storable(text) for text in (event.reason, event.code, event.provider, event.country, event.city, event.id)),
+            _storable(event.currency),
         )
-        if not all(checks) or not _placed(event):
+        if not all(checks) or not _placed(event) or not _judged(event) or not _priced(event):
             raise BadInput("not an engagement event")
         return event
 
@@ -70,6 +84,18 @@ def _placed(event: Event) -> bool:
     if not event.country:
         return not event.city
     return (event.type, event.label) == ("clicked", "human") and re.fullmatch("[A-Z]{2}", event.country) is not None
+
+
+def _judged(event: Event) -> bool:
+    """Only a soft bounce counts towards giving an address up."""
+    return not event.counts or (event.type == "bounced" and not event.hard)
+
+
+def _priced(event: Event) -> bool:
+    """A conversion may have a value, and then a currency, which becomes a field's name; nothing else may."""
+    if not event.currency:
+        return not event.value
+    return event.type == "converted" and re.fullmatch("[A-Z]{3}", event.currency) is not None
 
 
 def _storable(text: object) -> bool:

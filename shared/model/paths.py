@@ -35,6 +35,12 @@ class Paths:
     def suppression(self, sid: str) -> str:
         return f"{self.suppressions}/{sid}"
 
+    def lifts(self, sid: str) -> str:
+        return f"{self.suppression(sid)}/lifts"
+
+    def lift(self, sid: str, lift: str) -> str:
+        return f"{self.lifts(sid)}/{lift}"
+
     @property
     def campaigns(self) -> str:
         return f"{self.tenant}/campaigns"
@@ -60,6 +66,10 @@ class Paths:
 
     def provider(self, name: str) -> str:
         return f"{self.providers}/{name}"
+
+    def callback(self, digest: str) -> str:
+        """Note of a provider's callback that was taken; it goes by itself after days."""
+        return f"{self.tenant}/callbacks/{digest}"
 
     @property
     def console(self) -> str:

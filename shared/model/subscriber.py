@@ -3,12 +3,17 @@
 address     as we mail it; written by a confirmation or an import, absent while pending and after erasure
 asked       the spelling of the latest sign-up, where its confirmation goes; anybody can write it, so nothing else does
 status      "confirmed", or absent while pending
-suppressed  reasons, mirrored from suppressions/{sid} in the same commit
+suppressed  reasons, mirrored from suppressions/{sid} in the same commit; absent or empty for none
+bounced_at  the latest bounce for good (ms); delivered_at: the latest delivery that a provider told of (ms)
+soft        {day modulo 90: the last soft bounce of that day that counts (ms)}, see shared/model/suppression.py
+lifted      {reason: as of when somebody lifted it (ms)}
 segments    an index for batches to read by, empty unless mailable; never the truth
 country     as declared; nothing located ever replaces it
 located     {seen: {country: latest ms}, and of the latest confirmed sign-up: country, city, zone, at}
 engaged_at  the last open or click by a person (ms), absent for never
 engaged     {hour of the day, UTC, "00" to "23": the last click by a person in that hour (ms)}
+opens, clicks, machines  {week modulo 26: the last open or click by a person in that week, and the last one taken for a person's that
+            turned out to be a machine's (ms)}, see shared/model/score.py
 tags, name, language, created_at, confirmed_at, consent
 """
 
@@ -25,9 +30,11 @@ from shared.ports import ArrayUnion, Maximum, Merge, Minimum, Write
 HOUR = 3_600_000  # ms
 CONFIRMED = "confirmed"
 EVERYONE = "everyone"
-Reason = Literal["complaint", "hard_bounce", "unsubscribed"]
-REASONS: tuple[Reason, ...] = ("complaint", "hard_bounce", "unsubscribed")  # strongest first
-LIFTABLE: frozenset[str] = frozenset({"unsubscribed"})  # a confirmed re-consent lifts these only
+WEEK = 7 * 24 * HOUR
+WEEKS = 26  # of opens and clicks that are kept
+Reason = Literal["complaint", "hard_bounce", "soft_bounces", "unsubscribed"]
+REASONS: tuple[Reason, ...] = ("complaint", "hard_bounce", "soft_bounces", "unsubscribed")  # strongest first
+LIFTABLE: frozenset[str] = frozenset({"soft_bounces", "unsubscribed"})  # a confirmed re-consent lifts these only
 
 _INSIDE = frozenset(
     " -_&+#.\u200c\u200d"
@@ -58,12 +65,21 @@ def country_of(subscriber: Mapping[str, Any]) -> str:
 def engaged(paths: Paths, sid: str, at: int, *, clicked: bool, country: str = "") -> Write:
     """The write that notes a person's open or click at `at` (ms), and the country of a click where it is known: blind, order-free and
     idempotent. It makes nobody mailable. Of somebody erased it makes a document of times and countries only."""
-    data: dict[str, Any] = {"engaged_at": Maximum(at)}
+    data: dict[str, Any] = {
+        "engaged_at": Maximum(at),
+        f"{'clicks' if clicked else 'opens'}.{at // WEEK % WEEKS:02d}": Maximum(at),
+    }
     if clicked:
         data[f"engaged.{at // HOUR % 24:02d}"] = Maximum(at)
     if country:
         data[f"located.seen.{country}"] = Maximum(at)
     return Merge(paths.subscriber(sid), data)
+
+
+def overruled(paths: Paths, sid: str, at: int) -> Write:
+    """The write that notes that an open or click at `at` (ms), told before as a person's, was a machine's: blind, order-free and
+    idempotent."""
+    return Merge(paths.subscriber(sid), {f"machines.{at // WEEK % WEEKS:02d}": Maximum(at)})
 
 
 def signed_up_from(held: Mapping[str, Any], place: Mapping[str, str], at: int) -> dict[str, Any]:
@@ -117,12 +133,16 @@ def strongest(reasons: Iterable[str]) -> Reason | None:
 def suppress(paths: Paths, sid: str, reason: Reason, source: str, at: int) -> list[Write]:
     """The writes that suppress somebody: blind, order-free and idempotent, so a replay or a race changes nothing.
 
-    `source`: what told us, in ids and words ("campaign C-0001"); `at` in milliseconds.
+    `source`: what told us, in ids and words ("campaign C-0001"); `at` in milliseconds. A bounce for good also notes its time on the
+    subscriber: one that was lifted since has to be seen for what it is when it is told again.
     """
+    mirror: dict[str, Any] = {"suppressed": ArrayUnion((reason,)), "segments": []}
+    if reason == "hard_bounce":
+        mirror["bounced_at"] = Maximum(at)
     return [
         Merge(
             paths.suppression(sid),
             {"reasons": ArrayUnion((reason,)), f"{reason}_at": Minimum(at), f"{reason}_sources": ArrayUnion((source,))},
         ),
-        Merge(paths.subscriber(sid), {"suppressed": ArrayUnion((reason,)), "segments": []}),
+        Merge(paths.subscriber(sid), mirror),
     ]

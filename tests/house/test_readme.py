@@ -116,6 +116,8 @@ def test_the_architecture_page_names_every_path() -> None:
         paths.subscriber("{sid}"),
         paths.consent("{sid}", "{consent}"),
         paths.suppression("{sid}"),
+        paths.lift("{sid}", "{lift}"),
+        paths.callback("{digest}"),
         paths.campaign("{campaign}"),
         paths.batch("{campaign}", "{batch}"),
         paths.delivery("{campaign}", "{delivery}"),

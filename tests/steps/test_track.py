@@ -1,19 +1,38 @@
-"""Opens and clicks: always answered, counted only with a reader token of ours, labelled human or machine."""
+"""Opens, clicks and conversions: always answered, counted only with a reader token of ours, labelled human, suspect or machine."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from google.api_core.exceptions import PermissionDenied
 
-from functions.track.handler import PIXEL
-from shared.errors import BadToken
-from shared.http import Request
+from functions.track import handler
+from functions.track.conversions import MOST, UNIT, sale, visiting
+from functions.track.handler import PIXEL, Track
+from functions.track.recent import HITS, MEMORY, Recent
+from functions.track.robots import AT_ONCE
+from functions.track.settings import Config
+from shared.adapters.pubsub import Pubsub
+from shared.config import load
+from shared.errors import BadInput, BadToken, ConfigError
+from shared.http import Request, redirect
+from shared.links import Links
 from shared.model.event import Event
 from shared.model.ref import MailRef
 from shared.ports import Location
+from shared.tokens import Tokens
 
-from .fakes import NOW
+from .fakes import NOW, RecordingBus
 from .world import World
 
 SHOP = "https://shop.example/a?b=1&c=%20d#e"
@@ -21,15 +40,21 @@ REF = MailRef("C-0001", "ab" * 16)
 BROWSER = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
 GMAIL = {"user-agent": "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"}
 YAHOO = {"user-agent": "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html"}
+APPLE = {"user-agent": "Mozilla/5.0"}
+CURL = {"user-agent": "curl/8.5.0"}
 ROBOT = {"user-agent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"}
 
 
-def opened(world: World) -> str:
-    return f"o/{world.links.track_token(REF)}"
+def opened(world: World, at: int = 0) -> str:
+    return f"o/{world.links.track_token(REF, at)}"
 
 
-def clicked(world: World, campaign: str = "C-0001", n: int = 3, target: str = SHOP) -> str:
-    return f"k/{world.links.track_token(REF)}/{world.links.signed_target(campaign, n, target)}"
+def clicked(world: World, campaign: str = "C-0001", n: int = 3, target: str = SHOP, at: int = 0) -> str:
+    return f"k/{world.links.track_token(REF, at)}/{world.links.signed_target(campaign, n, target)}"
+
+
+def trapped(world: World) -> str:
+    return f"h/{world.links.track_token(REF)}"
 
 
 def hits(world: World) -> list[Event]:
@@ -106,12 +131,146 @@ async def test_a_forged_reader_goes_on_uncounted(world: World) -> None:
         ("GET", GMAIL, "human", "mail image proxy"),
         ("GET", YAHOO, "human", "mail image proxy"),
         ("HEAD", GMAIL, "machine", "HEAD request"),
+        ("GET", CURL, "machine", "known robot"),
+        ("GET", BROWSER | {"sec-purpose": "prefetch;prerender"}, "machine", "prefetch"),
+        ("GET", BROWSER | {"purpose": "Prefetch"}, "machine", "prefetch"),
+        ("GET", BROWSER | {"x-purpose": " preview"}, "machine", "prefetch"),
+        ("GET", BROWSER | {"x-moz": "prefetch"}, "machine", "prefetch"),
+        ("GET", GMAIL | {"purpose": "prefetch"}, "machine", "prefetch"),
+        ("GET", BROWSER | {"purpose": ""}, "human", ""),
     ],
 )
 async def test_hits_are_labelled(world: World, method: str, headers: Any, label: str, reason: str) -> None:
     for path in (opened(world), clicked(world)):
         await world.track().handle(Request(method, path, headers=headers))
     assert [(hit.label, hit.reason) for hit in hits(world)] == [(label, reason)] * 2
+
+
+async def test_apples_relay_says_nothing_of_a_person(world: World) -> None:
+    for path in (opened(world), clicked(world)):
+        await world.track().handle(Request("GET", path, headers=APPLE))
+    assert [(hit.label, hit.reason) for hit in hits(world)] == [
+        ("suspect", "Apple Mail Privacy Protection"),
+        ("suspect", "no browser named"),
+    ]
+
+
+@pytest.mark.parametrize("headers", [BROWSER, GMAIL, YAHOO, APPLE])
+@pytest.mark.parametrize(("kind", "within"), [(opened, AT_ONCE["opened"]), (clicked, AT_ONCE["clicked"])])
+async def test_nobody_is_that_quick(world: World, kind: Any, within: int, headers: Any) -> None:
+    step, at_once = world.track(), ("machine", "within seconds of hand-off")
+    for age in (-2_000, 0, within - 1, within, within + 1):
+        await step.handle(
+            Request("GET", kind(world, at=NOW - age if age != within - 1 else NOW - within + 1_000), headers=headers)
+        )
+    found = [(hit.label, hit.reason) for hit in hits(world)]
+    assert found[:3] == [at_once] * 3 and at_once not in found[3:] and len(found) == 5
+
+
+# --- what one hit says of others --------------------------------------------------------------------------------------
+
+
+async def hit(step: Track, path: str, headers: Any = BROWSER, client: str = "192.0.2.1", method: str = "GET") -> None:
+    assert (await step.handle(Request(method, path, headers=headers, client=client))).status in (200, 302)
+
+
+def labels(events: Sequence[Event]) -> list[tuple[str, int, str, str]]:
+    return [(event.type, event.link, event.label, event.reason) for event in events]
+
+
+async def test_who_follows_the_link_that_nobody_sees_is_a_machine(world: World) -> None:
+    step = world.track()
+    answer = await step.handle(Request("GET", trapped(world), headers=BROWSER, client="192.0.2.1"))
+    assert answer.status == 200 and "location" not in answer.headers
+    await hit(step, clicked(world))
+    await hit(step, opened(world))
+    await hit(step, opened(world), client="192.0.2.2")
+    await hit(step, clicked(world), headers=GMAIL)
+    trap = ("machine", "honeypot link")
+    assert labels(hits(world)) == [
+        ("clicked", -1, *trap),
+        ("clicked", 3, *trap),
+        ("opened", -1, *trap),
+        ("opened", -1, "human", ""),
+        ("clicked", 3, "human", "mail image proxy"),
+    ]
+    world.clock.advance(MEMORY - 1)
+    await hit(step, clicked(world, n=4))
+    other = world.links.track_token(replace(REF, sid="cd" * 16))
+    await hit(step, f"o/{other}")
+    world.clock.advance(1)
+    await hit(step, clicked(world, n=5))
+    assert [event.label for event in hits(world)] == ["machine", "human", "human"]
+
+
+async def test_a_trap_shows_what_its_visitor_did_before(world: World) -> None:
+    step = world.track()
+    await hit(step, opened(world), client="192.0.2.9")
+    await hit(step, clicked(world))
+    hits(world)
+    world.clock.advance(30_000)
+    for _ in range(2):
+        await hit(step, trapped(world))
+    trap, again, last = hits(world)
+    assert again == Event("clicked", REF.text, NOW, label="machine", reason="honeypot link", link=3)
+    assert trap == last == Event("clicked", REF.text, NOW + 30_000, label="machine", reason="honeypot link")
+
+
+async def test_a_forged_reader_falls_into_no_trap(world: World) -> None:
+    step = world.track()
+    await hit(step, f"h/{REF.text}.AAAAAAAAAAAAAAAAAAAAAA")
+    assert hits(world) == []
+
+
+async def test_a_burst_over_links_is_a_machines_and_so_were_its_first_clicks(world: World) -> None:
+    step = world.track()
+    world.geo.places["192.0.2.1"] = LISBON
+    await hit(step, opened(world))
+    await hit(step, clicked(world, n=0))
+    await hit(step, clicked(world, n=0), client="192.0.2.2")
+    world.clock.advance(1_000)
+    await hit(step, clicked(world, n=1))
+    first = hits(world)
+    assert [event.label for event in first] == ["human"] * 4
+    world.clock.advance(1_000)
+    await hit(step, clicked(world, n=2))
+    burst: dict[str, Any] = {"label": "machine", "reason": "burst", "country": "", "city": ""}
+    assert hits(world) == [
+        Event("clicked", REF.text, NOW + 2_000, label="machine", reason="burst", link=2),
+        *(replace(event, **burst) for event in first[1:]),
+    ]
+    await hit(step, clicked(world, n=3))
+    assert labels(hits(world)) == [("clicked", 3, "machine", "burst")]  # nothing is said a third time
+
+
+async def test_what_is_no_burst(world: World) -> None:
+    step = world.track()
+    for n in (0, 1, 0, 1, 1):
+        await hit(step, clicked(world, n=n))
+    for mail in ("cd" * 16, "ef" * 16):
+        token = world.links.track_token(replace(REF, sid=mail))
+        await hit(step, f"k/{token}/{world.links.signed_target('C-0001', 2, SHOP)}")
+    world.clock.advance(2_001)
+    for n in (2, 3):
+        await hit(step, clicked(world, n=n))
+    assert {event.label for event in hits(world)} == {"human"}
+
+
+def test_memory_is_bounded() -> None:
+    recent = Recent(mails=3)
+    one = Event("clicked", "m0", NOW, label="human", link=0)
+    for n in range(100):
+        recent.judge(one, n)
+    recent.judge(replace(one, ref="m1", label="machine", reason="honeypot link"), 1)
+    assert len(recent._mails["m0"].hits) == HITS
+    for ref in ("m2", "m3"):
+        recent.judge(replace(one, ref=ref), 1)
+    assert list(recent._mails) == ["m1", "m2", "m3"]
+    assert recent.judge(replace(one, ref="m1"), 1)[0].reason == "honeypot link"  # it was not the one forgotten
+    recent.judge(replace(one, ref="m4"), 1)
+    assert list(recent._mails) == ["m3", "m1", "m4"]
+    recent.judge(replace(one, ref="m5", at=NOW + MEMORY), 1)
+    assert list(recent._mails) == ["m5"]
 
 
 LISBON = Location("PT", "Lisbon", "Europe/Lisbon")
@@ -156,9 +315,292 @@ async def test_a_failed_publish_is_not_the_readers_trouble(world: World) -> None
     assert world.bus.calls == 2
 
 
+class Stuck(RecordingBus):
+    async def publish(self, topic: str, messages: Sequence[Mapping[str, Any]]) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_reader_does_not_wait_for_a_bus_that_hangs(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(handler, "PATIENCE", 0.02)
+    world.bus = Stuck()
+    async with asyncio.timeout(5):
+        assert (await world.track().handle(Request("GET", clicked(world), headers=BROWSER))).status == 302
+    assert "the event was not published: no answer within 0.02 s" in capsys.readouterr().out
+
+
+class Google:
+    """A client of Pub/Sub whose calls end when `gate` opens; `refusing`: the number of the call that fails."""
+
+    def __init__(self, refusing: int) -> None:
+        self.gate = asyncio.Event()
+        self.refusing = refusing
+        self.calls: list[list[Any]] = []
+
+    async def publish(self, request: Any, **_: Any) -> None:
+        self.calls.append([json.loads(message.data) for message in request.messages])
+        number = len(self.calls)
+        await self.gate.wait()
+        if number == self.refusing:
+            raise PermissionDenied("no")  # type: ignore[no-untyped-call]
+
+
+async def test_hits_that_come_together_leave_together_and_hear_of_their_own_group(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    google = Google(refusing=3)
+    step = Track(Pubsub("p", lambda: google), world.clock, world.links, world.geo)  # type: ignore[arg-type, return-value]
+    paths = [f"o/{world.links.track_token(replace(REF, sid=f'{n:032x}'))}" for n in range(300)]
+
+    def start(some: Sequence[str]) -> list[asyncio.Task[Any]]:
+        return [asyncio.create_task(step.handle(Request("GET", path, headers=BROWSER))) for path in some]
+
+    tasks = start(paths[:1])
+    await asyncio.sleep(0.01)
+    tasks += start(paths[1:2])
+    await asyncio.sleep(0.01)
+    tasks += start(paths[2:])
+    await asyncio.sleep(0.05)
+    assert len(google.calls) == 2 and not any(task.done() for task in tasks)  # answered only when durable
+    google.gate.set()
+    assert await asyncio.gather(*tasks) == [PIXEL] * 300
+    assert [len(call) for call in google.calls] == [1, 1, 298]
+    lost = [json.loads(line)["mail"] for line in capsys.readouterr().out.splitlines() if "not published" in line]
+    assert sorted(lost) == sorted(message["ref"] for message in google.calls[2])
+
+
+# --- conversions ------------------------------------------------------------------------------------------------------
+
+
+def conversion(world: World, **fields: str) -> dict[str, str]:
+    return {"sp": world.links.track_token(REF, NOW), "value": "12.50", "currency": "eur", "order": "A-17"} | fields
+
+
+FORM = {"content-type": "application/x-www-form-urlencoded;charset=UTF-8"}
+
+
+@pytest.mark.parametrize("method", ["GET", "form", "JSON"])
+async def test_a_conversion_is_a_pixel_or_nothing_and_an_event(world: World, method: str) -> None:
+    fields = conversion(world)
+    request = {
+        "GET": Request("GET", "c", fields, BROWSER),
+        "form": Request("POST", "c", headers=FORM | CURL, body=urlencode(fields).encode()),
+        "JSON": Request(
+            "POST", "c", headers={"content-type": "application/json"}, body=json.dumps(fields | {"value": 12.5}).encode()
+        ),
+    }[method]
+    answer = await world.track().handle(request)
+    assert answer == PIXEL if method == "GET" else (answer.status, answer.body) == (204, b"")
+    assert hits(world) == [Event("converted", REF.text, NOW, id="A-17", value=12_500_000, currency="EUR")]
+
+
+async def test_a_conversion_needs_nothing_but_its_token(world: World) -> None:
+    await world.track().handle(Request("GET", "c", {"sp": world.links.track_token(REF)}))
+    assert hits(world) == [Event("converted", REF.text, NOW)]
+
+
+@pytest.mark.parametrize("token", ["", "x", REF.text, REF.text + ".AAAAAAAAAAAAAAAAAAAAAA"])
+async def test_a_conversion_of_nobody_is_answered_alike(world: World, token: str) -> None:
+    fields = conversion(world, sp=token)
+    assert await world.track().handle(Request("GET", "c", fields)) == PIXEL
+    assert (await world.track().handle(Request("POST", "c", headers=FORM, body=urlencode(fields).encode()))).status == 204
+    leave = conversion(world, sp=world.links.unsubscribe(REF).rpartition("/")[2])
+    assert await world.track().handle(Request("GET", "c", leave)) == PIXEL
+    assert await world.track().handle(Request("HEAD", "c", conversion(world))) == PIXEL
+    assert hits(world) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"value": "-1"},
+        {"value": "1e9"},
+        {"value": "1,50"},
+        {"value": "NaN"},
+        {"value": "٣"},
+        {"value": f"{MOST}.000001"},
+        {"value": "9" * 400},
+        {"value": "1", "currency": ""},
+        {"currency": "EURO"},
+        {"currency": "€€€"},
+        {"currency": "ÄÖÜ"},
+        {"order": "ada@example.com"},
+        {"order": "a b"},
+        {"order": "x" * 101},
+        {"order": "x\n"[:2] + "y"},
+    ],
+)
+async def test_a_conversion_that_cannot_be_is_told_to_its_author(world: World, wrong: dict[str, str]) -> None:
+    fields = conversion(world, **wrong)
+    assert await world.track().handle(Request("GET", "c", fields)) == PIXEL
+    with pytest.raises(BadInput, match=r"\.$"):
+        await world.track().handle(Request("POST", "c", headers=FORM, body=urlencode(fields).encode()))
+    assert hits(world) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", 0),
+        ("0", 0),
+        ("0.1", 100_000),
+        ("0.30000000000000004", 300_000),
+        ("0.0000005", 0),
+        ("0.0000015", 2),
+        (str(MOST), MOST * UNIT),
+    ],
+)
+def test_a_value_is_kept_in_millionths(text: str, value: int) -> None:
+    assert sale({"value": text, "currency": " usd "}) == (value, "USD", "")
+
+
+@pytest.mark.parametrize(
+    ("target", "carried"),
+    [
+        ("https://shop.example", "https://shop.example?sp=T"),
+        ("https://shop.example/a?b=1#c?d", "https://shop.example/a?b=1&sp=T#c?d"),
+        ("HTTPS://www.Shop.Example:8443/a#c", "HTTPS://www.Shop.Example:8443/a?sp=T#c"),
+        ("https://shop.example/?asp=1", "https://shop.example/?asp=1&sp=T"),
+        ("https://shop.example/?sp=", "https://shop.example/?sp="),
+        ("https://evilshop.example/", "https://evilshop.example/"),
+        ("https://shop.example.evil.example/", "https://shop.example.evil.example/"),
+        ("https://shop.example@evil.example/", "https://shop.example@evil.example/"),
+        ("https://evil.example/?x=shop.example", "https://evil.example/?x=shop.example"),
+        ("https://example/", "https://example/"),
+    ],
+)
+def test_only_the_sites_named_get_a_token(target: str, carried: str) -> None:
+    assert visiting(target, "T", frozenset({"shop.example"})) == carried
+    assert visiting(target, "T", frozenset()) == target
+
+
+@pytest.mark.parametrize(("headers", "carries"), [(BROWSER, True), (APPLE, True), (ROBOT, False), ({}, False)])
+async def test_a_click_carries_its_token_to_the_shop(world: World, headers: Any, carries: bool) -> None:
+    step = Track(world.bus, world.clock, world.links, world.geo, frozenset({"shop.example"}))
+    answer = await step.handle(Request("GET", clicked(world), headers=headers))
+    query = parse_qs(urlsplit(answer.headers["location"]).query)
+    assert query.get("sp") == ([world.links.track_token(REF)] if carries else None) and query["b"] == ["1"]
+    forged = f"k/{REF.text}.AAAAAAAAAAAAAAAAAAAAAA/{world.links.signed_target('C-0001', 3, SHOP)}"
+    assert (await step.handle(Request("GET", forged, headers=headers))).headers["location"] == SHOP
+
+
+def test_the_sites_are_named_by_a_setting() -> None:
+    given = {"STACK": "embedded", "TENANT": "t", "PUBLIC_URL": "https://a.example", "STATE_DIR": "x"}
+    assert load(Config, given).domains == frozenset()
+    sites = load(Config, given | {"CONVERSION_DOMAINS": " Shop.Example, b.example,"}).domains
+    assert sites == {"shop.example", "b.example"}
+    for wrong in ("https://shop.example", "shop", "shop.example/a", "shop.example:80", "*.shop.example, x y"):
+        with pytest.raises(ConfigError, match="CONVERSION_DOMAINS"):
+            load(Config, given | {"CONVERSION_DOMAINS": wrong})
+
+
+def test_the_snippet_is_small_and_says_what_is_understood() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tracking.md").read_text("utf-8")
+    scripts = re.findall(r"^```html\n(.*?)^```$", page, re.M | re.S)
+    assert len(scripts) == 2 and sum(len(script.encode()) for script in scripts) < 1024
+    assert not any(word in script for script in scripts for word in ("cookie", "localStorage", "src="))
+    for name in ('"sp"', "sp:", "value:", "currency:", "order:", "/track/c"):
+        assert any(name in script for script in scripts)
+
+
+# --- no open redirect -------------------------------------------------------------------------------------------------
+
+EVIL = [
+    "https://evil.example/",
+    "http://evil.example",
+    "//evil.example/",
+    "///evil.example",
+    "\\\\evil.example",
+    "/\\evil.example",
+    "https:\\\\evil.example",
+    "https:evil.example",
+    "https://shop.example@evil.example/",
+    "https://shop.example:443@evil.example/a?b=1",
+    "https://evil.example\\@shop.example/",
+    "https://shop.example%2f@evil.example",
+    "https://shop.example/a\r\nLocation: https://evil.example",
+    "https://shop.example/%0d%0aSet-Cookie:x=1",
+    "javascript:alert(1)",
+    "JaVaScRiPt://shop.example/%0aalert(1)",
+    "data:text/html,<script>alert(1)</script>",
+    "vbscript:x",
+    "file:///etc/passwd",
+    "ftp://evil.example/",
+    "https://ｓｈｏｐ．example/",
+    "https://shop。example/",
+    "https://xn--shp-tna.example/",
+    "https://shop.example.evil.example/",
+    "https://evil.example#https://shop.example/",
+    "https://2130706433/",
+    "https://[::ffff:127.0.0.1]/",
+    "\u202ehttps://evil.example",
+    " https://evil.example",
+    "https://shop.example/a?b=2",
+    "",
+]
+
+
+def forged_click(chance: random.Random, links: Links, thief: Links) -> str:
+    """One attempt to get somewhere else, from a good link, and from what a reader of many mails has seen."""
+    token, good, evil = links.track_token(REF), links.signed_target("C-0001", 3, SHOP), chance.choice(EVIL)
+    path, _, signature = good.rpartition(".")
+    coded = base64.urlsafe_b64encode(evil.encode()).rstrip(b"=").decode()
+    place = chance.randrange(len(good))
+    other = chance.choice("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~=%/\\:@ \r\n\x00\u2603")
+    number = chance.choice(["", "-", "+", " ", "00", "３"]) + str(chance.randrange(9))
+    return chance.choice(
+        [
+            f"k/{token}/{number}.{coded}.{signature}",  # another target under the good signature
+            f"k/{token}/{evil}",
+            f"k/{token}/{evil}.{signature}",
+            f"k/{token}/{good}{evil}",
+            f"k/{token}/{evil}{good}",
+            f"k/{token}/{good[:place]}{other}{good[place:]}",
+            f"k/{token}/{good[:place]}{other}{good[place + 1 :]}",
+            f"k/{token}/{good[:place]}{good[place + 1 :]}",
+            f"k/{token}/{good.swapcase()}",
+            f"k/{token}/{path}.{coded}.{signature}",
+            f"k/{token}/{thief.signed_target('C-0001', 3, evil)}",  # another key
+            f"k/{token}/{links.signed_target('C-0002', 3, evil)}",  # another campaign's
+            f"k/C-0001/x~/{links.signed_target('C-0002', 3, evil)}",
+            f"k/{evil}/{good}",
+            f"k/{evil}~{token}/{links.signed_target('C-0002', 3, evil)}",
+            f"k/{token}/{links.tokens.sign(chance.choice(['track', 'leave', 'message', 'confirm']), f'3.{coded}')}",
+            f"k/{token}/{links.tokens.sign('leave', f'C-0001/3.{coded}').removeprefix('C-0001/')}",
+            f"k/{token}//{evil}",
+            f"{chance.choice('okhc')}/{evil}",
+            f"h/{token}/{good}",
+            evil,
+        ]
+    )
+
+
+@pytest.mark.parametrize("attempts", [5_000])
+async def test_no_forged_click_goes_where_no_mail_went(world: World, attempts: int) -> None:
+    chance, step = random.Random(attempts), world.track()
+    thief = Links(world.links.base, Tokens([b"t" * 32]))
+    ours = redirect(SHOP).headers["location"]
+    good = await step.handle(Request("GET", clicked(world), headers=BROWSER))
+    assert good.headers["location"] == ours
+    refused = 0
+    for _ in range(attempts):
+        request = Request("GET", forged_click(chance, world.links, thief).strip("/"), headers=BROWSER)
+        try:
+            answer = await step.handle(request)
+        except BadToken:
+            refused += 1
+            continue
+        assert answer.headers.get("location", ours) == ours, request.path
+    assert refused > attempts / 2
+
+
 async def test_other_methods_and_paths(world: World) -> None:
     for method in ("POST", "PUT", "DELETE"):
-        assert (await world.track().handle(Request(method, clicked(world), headers=BROWSER))).status == 405
-    for path in ("", "o", "x/y", opened(world) + "/z", clicked(world) + "/z"):
+        for path in (clicked(world), opened(world), trapped(world), "c/x"):
+            assert (await world.track().handle(Request(method, path, headers=BROWSER))).status == 405
+    for method in ("PUT", "DELETE", "OPTIONS"):
+        assert (await world.track().handle(Request(method, "c", headers=BROWSER))).status == 405
+    for path in ("", "o", "x/y", opened(world) + "/z", clicked(world) + "/z", trapped(world) + "/z", "c/x"):
         assert (await world.track().handle(Request("GET", path, headers=BROWSER))).status == 404
     assert world.bus.messages == []

@@ -18,6 +18,7 @@ from functions.subscribe.handler import Subscribe
 from functions.sync_sheet.handler import SyncSheet
 from functions.track.handler import Track
 from functions.unsubscribe.handler import Unsubscribe
+from functions.webhooks.fetch import Https
 from functions.webhooks.handler import Webhooks
 from shared.adapters.embedded import FolderObjects
 from shared.adapters.sqlite_store import SqliteStore
@@ -83,7 +84,8 @@ class World:
         return Track(self.bus, self.clock, self.links, self.geo)
 
     def webhooks(self) -> Webhooks:
-        return Webhooks(self.bus, self.clock, self.links, FakeSecrets(webhook_generic=[KEY, OLD_KEY]))
+        secrets = FakeSecrets(webhook_generic=[KEY, OLD_KEY])
+        return Webhooks(self.bus, self.clock, self.links, secrets, self.store, self.objects, self.paths, Https())
 
     def record(self) -> Record:
         return Record(self.store, self.paths)

@@ -158,6 +158,8 @@ def _environment(seen: Seen, step: str) -> Mapping[str, Any]:
         dkim = seen.variables["dkim"] or {"domain": "", "selector": ""}
         wanted |= {"DKIM_DOMAIN": dkim["domain"], "DKIM_SELECTOR": dkim["selector"]}
         wanted["BOUNCE_DOMAIN"] = seen.variables["bounce_domain"] or ""
+    if step == "track":
+        wanted["CONVERSION_DOMAINS"] = ",".join(seen.variables["conversion_domains"])
     return wanted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from tests.terraform.seen import GIVEN, Seen, Table, at, compare, differing
 
@@ -36,6 +37,7 @@ _BUCKETS: Table = {
         "force_destroy": True,  # holds nothing but copies
     },
 }
+_GOING = {(("rosters/",), 90, "LIVE", "Delete"), (("callbacks/",), 30, "LIVE", "Delete")}
 _MADE_UP = frozenset({"pepper", "signing-key", "webhook-generic"})  # what nobody has to give us
 
 
@@ -103,6 +105,13 @@ def buckets(seen: Seen) -> Iterator[str]:
     for one in seen.plan.of("google_storage_bucket"):
         location = seen.region.upper() if one.name == "sources" else seen.bucket_location
         yield from differing(one.address, one.values, {"location": location})
+    for one in seen.at_address("google_storage_bucket.objects"):
+        yield from compare("files that go by themselves", {_rule(rule) for rule in one.values["lifecycle_rule"][1:]}, _GOING)
+
+
+def _rule(rule: Any) -> tuple[object, ...]:
+    of, what = [at(rule, f"condition.{name}") for name in ("matches_prefix", "age", "with_state")], at(rule, "action.type")
+    return (*(tuple(one) if isinstance(one, list) else one for one in of), what)
 
 
 def images(seen: Seen) -> Iterator[str]:

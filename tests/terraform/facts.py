@@ -22,7 +22,7 @@ from tests.house.table import steps, words
 ROOT = Path(__file__).parents[2]
 CALLS = Path(__file__).parent / "calls.json"
 # file, field -> collection; by hand, because the path is given by whoever writes what the function makes
-_EXPIRING = {("shared/model/batch.py", "expires_at"): "batches"}
+_EXPIRING = {("shared/model/batch.py", "expires_at"): "batches", ("functions/webhooks/handler.py", "expires_at"): "callbacks"}
 
 
 @dataclass(frozen=True)

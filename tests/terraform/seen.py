@@ -79,6 +79,7 @@ class Seen:
     def secrets(self, step: str) -> set[str]:
         """What a step reads: of the operator's own secrets those that the variables call for."""
         own = {"provider-*": {f"provider-{one['name']}" for one in self.variables["mail_providers"]}}
+        own["webhook-*"] = {f"webhook-{name}" for name in ("generic", *self.variables["webhook_providers"])}
         own["dkim-key"] = {"dkim-key"} if self.variables["dkim"] else set()
         return {name for secret in self.facts.calls[step].secrets for name in own.get(secret, {secret})}
 

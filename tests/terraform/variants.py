@@ -40,6 +40,19 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
         ],
         "dkim": {"domain": "news.lumen-coffee.com", "selector": "s1"},
         "bounce_domain": "bounces.lumen-coffee.com",
+        "webhook_providers": [
+            "brevo",
+            "mailgun",
+            "mailjet",
+            "mandrill",
+            "postmark",
+            "resend",
+            "sendgrid",
+            "ses",
+            "sparkpost",
+            "twilio",
+        ],
+        "conversion_domains": ["shop.lumen-coffee.com", "lumen.example"],
         "regions": ["us-central1"],
         "domain": "news.lumen-coffee.com",
         "firestore_location": "nam5",
@@ -85,6 +98,8 @@ REFUSED: Mapping[str, list[dict[str, Any]]] = {
     "dkim": [
         {"dkim": {"domain": domain, "selector": selector}} for domain, selector in (("lumen", "s1"), ("a.com", ""), ("", "s"))
     ],
+    "webhook_providers": [{"webhook_providers": [text]} for text in ("", "Sendgrid", "smtp", "generic")],
+    "conversion_domains": [{"conversion_domains": [text]} for text in ("", "lumen", "https://lumen.com", "lumen.com/shop")],
     "bounce_domain": [{"bounce_domain": text} for text in ("", "lumen", "b@lumen.com")],
     "alert_email": [{"alert_email": text} for text in ("", "operator", "operator@lumen", "a b@lumen.com")],
     "budget": [{"budget": {"billing_account": "012345-6789AB-CDEF01", "amount": amount}} for amount in (0, -1)]

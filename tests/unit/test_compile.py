@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import quopri
 import re
 import time
 from pathlib import Path
@@ -253,7 +254,9 @@ def test_values_in_styles_are_harmless() -> None:
 
 def test_values_are_no_markdown() -> None:
     body = "{{ name }} {% for t in tags %}{{ t }} {% endfor %}{% filter upper %}{{ name }}{% endfilter %}"
-    _, page = parts(make(body, "x.md", bulk=False), {"name": "**x** [y](https://z.example)", "tags": ["*a*", "# b"]})
+    _, page = parts(
+        make(body, "x.md", bulk=False, tracked=False), {"name": "**x** [y](https://z.example)", "tags": ["*a*", "# b"]}
+    )
     assert "<strong>" not in page and "<em>" not in page and "z.example" in page and 'href="https' not in page
 
 
@@ -314,11 +317,33 @@ def test_links_are_counted_and_lead_where_they_did() -> None:
     text, page = parts(mail)
     found = re.findall(r'href="https://go.lumen.example/track/k/([^/]+)/([^"]+)"', page)
     assert [LINKS.read_target("C-0001", signed) for _, signed in found] == list(enumerate(targets))
-    assert all(LINKS.read_track(token) == REF for token, _ in found)
+    assert all(LINKS.read_track(token) == (REF, 0) for token, _ in found)
     assert all(f'href="{kept}"' in page for kept in ("mailto:a@x.example", "tel:+49", "#top", "https://c.example"))
     assert text.count("/track/k/") == 2
     opened = re.findall(r'<img src="https://go.lumen.example/track/o/([^"]+)" alt="" width="1" height="1"[^>]*></body>', page)
-    assert [LINKS.read_track(token) for token in opened] == [REF]
+    assert [LINKS.read_track(token) for token in opened] == [(REF, 0)]
+
+
+@pytest.mark.parametrize("name", ["x.html", "x.md"])
+def test_a_link_that_nobody_sees_comes_first_and_is_not_counted(name: str) -> None:
+    link = "[a](https://a.example)" if name == "x.md" else '<a href="https://a.example">a</a>'
+    mail = make(f"---\npreheader: News\n---\n{link}", name)
+    text, page = parts(mail)
+    [trap] = re.findall(r"<a [^>]*/track/h/[^>]*>[^<]*</a>", page)
+    address = re.escape(f"{LINKS.base}/track/h/{LINKS.track_token(REF)}")
+    assert re.fullmatch(f'<a href="{address}" aria-hidden="true" tabindex="-1" style="display:none"></a>', trap)
+    assert page.index("<body") < page.index("News") < page.index(trap) < page.index("/track/k/")
+    assert "/track/h/" not in text and mail.links == [(0, "https://a.example")]
+
+
+def test_a_mail_says_when_it_was_handed_over() -> None:
+    mail = make('<a href="https://a.example">a</a>')
+    data = mail.splice(Recipient(REF, "ada@example.com", at=1_800_000_000_999), DATE)
+    page = quopri.decodestring(data).decode()
+    found = re.findall(r'(?:href|src)="[^"]*/track/[okh]/([^/"]+)', page)
+    assert len(found) == 3 and {LINKS.read_track(token) for token in found} == {(REF, 1_800_000_000_000)}
+    [leave] = re.findall(r"^List-Unsubscribe: <[^>]*/([^/>]+)>", data.decode(), re.MULTILINE)
+    assert LINKS.read_leave(leave) == REF and LINKS.message_id(REF, IDENTITY.list_domain) in data.decode()
 
 
 def test_a_link_keeps_its_number_in_every_variant() -> None:

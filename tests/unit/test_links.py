@@ -28,15 +28,19 @@ def test_the_forms_never_change() -> None:
     assert REF.text == "C-0001~ABEiM0RVZneImaq7zN3u_w~2027-01" and REF.delivery == f"{REF.sid}.2027-01"
     assert LINKS.open("T") == "https://news.example/track/o/T"
     assert LINKS.click("T", "S") == "https://news.example/track/k/T/S"
+    assert LINKS.trap("T") == "https://news.example/track/h/T"
+    assert LINKS.track_token(REF, NOW).startswith(f"{REF.text}~6b49d200.") and LINKS.track_token(REF).startswith(f"{REF.text}.")
     assert LINKS.unsubscribe(REF).startswith(f"https://news.example/unsubscribe/{REF.text}.")
     assert LINKS.confirm("s", "c", NOW).startswith(f"https://news.example/subscribe/confirm/s.c.{NOW // 1000}.")
     assert LINKS.message_id(REF, "news.example").startswith(f"<{REF.text}.")
 
 
-@given(_refs)
-def test_a_reference_is_read_back_from_each_link(ref: MailRef) -> None:
+@given(_refs, st.integers(1, 1 << 36))
+def test_a_reference_is_read_back_from_each_link(ref: MailRef, seconds: int) -> None:
     assert MailRef.parse(ref.text) == ref
-    assert LINKS.read_track(LINKS.track_token(ref)) == ref
+    assert LINKS.read_track(LINKS.track_token(ref)) == (ref, 0)
+    for at in (seconds * 1000, seconds * 1000 + 999):
+        assert LINKS.read_track(LINKS.track_token(ref, at)) == (ref, seconds * 1000)
     assert LINKS.read_leave(LINKS.unsubscribe(ref).rpartition("/")[2]) == ref
     id = LINKS.message_id(ref, "news.example")
     for form in (id, id.strip("<>"), f" {id}\n"):
@@ -50,6 +54,11 @@ def test_a_reference_is_read_back_from_each_link(ref: MailRef) -> None:
         "",
         "x",
         REF.text + "~",
+        REF.text + "~0",
+        REF.text + "~01",
+        REF.text + "~A",
+        REF.text + "~1~1",
+        REF.text + "~" + "1" * 11,
         REF.text.replace("~", "-"),
         "-C~ABEiM0RVZneImaq7zN3u_w~",
         "C~ABEiM0RVZneImaq7zN3u_~",
@@ -66,10 +75,10 @@ def test_another_spelling_is_no_reference(text: str) -> None:
         LINKS.read_track(LINKS.tokens.sign("track", text))
 
 
-@given(_refs)
-def test_what_a_mail_carries_is_made_at_once_as_one_by_one(ref: MailRef) -> None:
-    expected = LINKS.track_token(ref), LINKS.unsubscribe(ref), LINKS.message_id(ref, "news.example")
-    assert LINKS.of_mail(ref, "news.example") == expected
+@given(_refs, st.integers(0, 1 << 46))
+def test_what_a_mail_carries_is_made_at_once_as_one_by_one(ref: MailRef, at: int) -> None:
+    expected = LINKS.track_token(ref, at), LINKS.unsubscribe(ref), LINKS.message_id(ref, "news.example")
+    assert LINKS.of_mail(ref, "news.example", at) == expected
 
 
 # --- return paths -----------------------------------------------------------------------------------------------------

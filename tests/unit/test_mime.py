@@ -220,7 +220,7 @@ def test_quoted_printable(text: str) -> None:
 
 
 def test_a_slot_never_moves_its_neighbours() -> None:
-    a, b = (splice("<p>Dear {{ name }}, " + "word " * 40, {"name": name}) for name in ("Al", "Ñ" * 60))
+    a, b = (splice("<p>Dear {{ name }}, " + "word " * 40, {"name": name}, tracked=False) for name in ("Al", "Ñ" * 60))
     static = b"<p>Dear=20=\r\n"
     assert static in a and static in b
     assert (

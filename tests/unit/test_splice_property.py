@@ -181,7 +181,7 @@ def audiences(draw: st.DrawFn) -> list[Recipient]:
 
 
 def recipient(fields: dict[str, Any], number: int = 1) -> Recipient:
-    return Recipient(MailRef("C-0001", f"{number:032x}"), f"r{number}@example.com", fields)
+    return Recipient(MailRef("C-0001", f"{number:032x}"), f"r{number}@example.com", fields, at=1_800_000_000_000 + 700 * number)
 
 
 def parsed(data: bytes) -> EmailMessage:
