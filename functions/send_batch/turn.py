@@ -163,7 +163,7 @@ class Turn:
             exact = run.careful or any(route.provider.limited for route in step.routes.all)
             spent = max(1e-6, run.read_at - run.started)
             soon = 0 if exact else STALE / 2 * run.looked_at / spent  # at the pace of this turn, waits included
-            most = max(limit, min(AHEAD, int(soon)))
+            most = max(1, min(AHEAD, int(soon)) // limit) * limit  # so that windows stay full
             run.ahead_at = run.read_at
             run.ahead = await step.store.page(step.paths.subscribers, within, ledger.cursor, most, FIELDS)
             run.last_page = len(run.ahead) < most
