@@ -20,6 +20,7 @@ from functions.send_batch.run import Pace
 from local import starting
 from local.emulators import Emulators
 from local.seed import secrets
+from shared import heap
 from shared.adapters.embedded import FileClock, FileSecrets, FolderObjects
 from shared.adapters.firestore import Firestore
 from shared.adapters.sqlite_store import SqliteStore
@@ -125,6 +126,7 @@ class Stage:
 
     def send_batch(self, sender: Sender) -> SendBatch:
         """The real step, as its main.py builds it, in a process that has compiled nothing yet."""
+        heap.keep()
         mails = Mails(self.objects, self.links)
         return SendBatch(
             self.store,

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from shared.errors import Conflict, Unavailable
 
@@ -314,8 +314,7 @@ class Letter:
     headers: Mapping[str, Pieces]
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One mail. For a sender of the form "wire" `data` is its bytes: CRLF line ends, dot-stuffed, ending in CRLF, without the final
     lone dot. For one of the form "letter" there are `letter`, the same object for all mails that share it, and `values`."""
 

@@ -8,6 +8,7 @@ import uvloop
 
 from bench import letter
 from bench.peers import given
+from shared import heap
 from shared.mail.compile import Recipient
 from shared.ports import Outgoing
 from shared.providers.smtp import SmtpSender
@@ -19,6 +20,7 @@ def send(port: int, recipients: Sequence[Recipient]) -> None:
 
 async def _send(port: int, recipients: Sequence[Recipient]) -> None:
     """A window is spliced and handed over before the next, as send_batch does."""
+    heap.keep()
     sender, mail = SmtpSender("127.0.0.1", port), given.compiled(given.links())
     for start in range(0, len(recipients), sender.window):
         window = recipients[start : start + sender.window]

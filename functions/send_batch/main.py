@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functions_framework.aio
 
+from shared import heap
 from shared.links import Links
 from shared.model.paths import Paths
 from shared.once import once
@@ -26,6 +27,7 @@ from .signing import signer
 @once
 async def step() -> SendBatch:
     given = settings()
+    heap.keep()
     store, secrets, paths = open_store(given), open_secrets(given), Paths(given.tenant)
     links = Links(given.public_url, await Tokens.load(secrets, open_clock(given)))
     routes = Routes.configured(given.providers, secrets, given.public_url, store, paths, given.wait_ms)

@@ -57,6 +57,7 @@ class Routes:
         self.all = list(routes)
         self._store, self._paths, self._wait = store, paths, wait
         self._asked = -math.inf
+        self.each = 0.0  # seconds that a reader of a range took lately: what `Turn` reads ahead by
 
     @classmethod
     def configured(cls, providers: str, secrets: Secrets, public_url: str, store: Store, paths: Paths, wait: int) -> Routes:

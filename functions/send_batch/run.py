@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from shared.logs import metric
 from shared.mail.compile import CompiledMail
@@ -48,8 +48,7 @@ class Pace:
     give_up: int = 72 * 3_600_000
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A mail that can go: its place in the ledger, and its reader as just read."""
 
     position: int

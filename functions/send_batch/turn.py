@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .handler import SendBatch
 
 QUOTA_WAIT = 60_000  # ms: the tick grants more
-AHEAD = batch.BATCH_SIZE + 80  # readers read at once where mails go quickly: nearly always all of a batch (four sigma)
+AHEAD = batch.BATCH_SIZE + 100  # readers read at once where mails go quickly: all of a batch (five sigma)
 STALE = 1.0  # seconds after which a reader is read again before being mailed
 
 
@@ -58,6 +58,7 @@ class Turn:
                 began = time.monotonic()
                 await self._hands.window(window)
             await self._keep_pace(window, began)
+        self._pace()
         if run.state != "paused" or run.ledger.held:
             await self._end()
         if run.fault:
@@ -161,9 +162,9 @@ class Turn:
         within = Filter(contains=("segments", run.audience.segment), below=ledger.source["high"] or None)
         if not run.ahead or run.read_at - run.ahead_at > STALE:
             exact = run.careful or any(route.provider.limited for route in step.routes.all)
-            spent = max(1e-6, run.read_at - run.started)
-            soon = 0 if exact else STALE / 2 * run.looked_at / spent  # at the pace of this turn, waits included
-            most = max(1, min(AHEAD, int(soon)) // limit) * limit  # so that windows stay full
+            each = self._pace()
+            soon = 0 if exact or not each else int(STALE / 2 / each)
+            most = max(1, min(AHEAD, soon) // limit) * limit  # so that windows stay full
             run.ahead_at = run.read_at
             run.ahead = await step.store.page(step.paths.subscribers, within, ledger.cursor, most, FIELDS)
             run.last_page = len(run.ahead) < most
@@ -174,6 +175,13 @@ class Turn:
         ledger.read_all = run.last_page and not run.ahead
         run.looked_at += len(page)
         return [document.id for document in page], page
+
+    def _pace(self) -> float:
+        """Seconds that a reader of a range takes, read and mailed, with all waits: in this turn, else in the one before; 0 for unknown."""
+        run, routes = self.run, self.step.routes
+        if run.looked_at:
+            routes.each = (time.monotonic() - run.started) / run.looked_at
+        return routes.each
 
     async def _routed(self) -> Window | None:
         """The mails at the head of `run.waiting` that go the same way. Those that have none now stay deferred."""

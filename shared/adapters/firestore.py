@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 from google.api_core import exceptions
 
 from shared.adapters.documents import Operations, check_collection, check_writes, field, is_number, names, same, split
-from shared.adapters.firestore_calls import Aggregate, BatchGet, BatchWrite, Calls, Commit, RunQuery
+from shared.adapters.firestore_calls import Aggregate, BatchGet, BatchWrite, Calls, Commit, Get, RunQuery
 from shared.adapters.firestore_values import compare, fields_of, put, put_transform, quoted, value_of, version, version_of
 from shared.errors import Conflict, Unavailable
 from shared.ports import MAX_WRITES, ArrayUnion, Create, Delete, Document, Filter, Maximum, Merge, Minimum, Write
@@ -58,7 +58,21 @@ class Firestore:
 
     async def get(self, path: str, fields: Sequence[str] | None = None) -> Document | None:
         """The document, cut to `fields`, or None."""
-        return (await self.get_many([path], fields))[0]
+        split(path)
+        request = Get(name=self._root + path)
+        self._mask(request, fields)
+
+        async def read() -> Document | None:
+            try:
+                return self._document(await self._calls.get(request))
+            except exceptions.NotFound as error:
+                if _no_database(error):
+                    raise
+                return None
+
+        found = await self._again(read)
+        self.operations.reads += 1
+        return found
 
     async def get_many(self, paths: Sequence[str], fields: Sequence[str] | None = None) -> list[Document | None]:
         """As `get`, in the order of `paths`."""
@@ -76,11 +90,14 @@ class Firestore:
 
     async def _get(self, paths: Sequence[str], fields: Sequence[str] | None) -> dict[str, Document]:
         request = BatchGet(database=self._database, documents=[self._root + path for path in paths])
-        if fields is not None:
-            request.mask.field_paths.extend(map(quoted, fields) if fields else ["__name__"])
+        self._mask(request, fields)
         answers = await self._calls.batch_get(request)
         documents = (self._document(answer.found) for answer in answers if answer.WhichOneof("result") == "found")
         return {document.path: document for document in documents}
+
+    def _mask(self, request: Any, fields: Sequence[str] | None) -> None:
+        if fields is not None:
+            request.mask.field_paths.extend(map(quoted, fields) if fields else ["__name__"])
 
     async def page(
         self,

@@ -8,19 +8,20 @@ The stubs are gRPC's own, on the official client's channel and with its protobuf
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
 import google.auth
 import grpc.aio
+import orjson
 import urllib3
 from google.api_core import exceptions
 from google.api_core.gapic_v1.routing_header import to_grpc_metadata
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.urllib3 import AuthorizedHttp
 from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import FirestoreGrpcAsyncIOTransport
+from google.cloud.firestore_v1.types import document
 from google.cloud.firestore_v1.types import firestore as api
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]  # the package has no types
 
@@ -42,7 +43,8 @@ def _protobuf(message: Any) -> Any:
 
 
 Commit, BatchWrite = _protobuf(api.CommitRequest), _protobuf(api.BatchWriteRequest)
-BatchGet, RunQuery = _protobuf(api.BatchGetDocumentsRequest), _protobuf(api.RunQueryRequest)
+Get, BatchGet = _protobuf(api.GetDocumentRequest), _protobuf(api.BatchGetDocumentsRequest)
+RunQuery = _protobuf(api.RunQueryRequest)
 Aggregate = _protobuf(api.RunAggregationQueryRequest)
 
 
@@ -56,6 +58,7 @@ class Calls:
         self._headers = {**dict(self._metadata), "content-type": "application/json"}
         self._commit = self._stub(channel.unary_unary, "Commit", api.CommitResponse)
         self._batch_write = self._stub(channel.unary_unary, "BatchWrite", api.BatchWriteResponse)
+        self._get = self._stub(channel.unary_unary, "GetDocument", document.Document)
         self._batch_get = self._stub(channel.unary_stream, "BatchGetDocuments", api.BatchGetDocumentsResponse)
         self._aggregate = self._stub(channel.unary_stream, "RunAggregationQuery", api.RunAggregationQueryResponse)
 
@@ -80,11 +83,15 @@ class Calls:
 
     async def commit(self, request: Any) -> Any:
         """A CommitRequest; its CommitResponse."""
-        return await self._unary(self._commit, request)
+        return await self._unary(self._commit, request, self._of_database)
 
     async def batch_write(self, request: Any) -> Any:
         """A BatchWriteRequest; its BatchWriteResponse."""
-        return await self._unary(self._batch_write, request)
+        return await self._unary(self._batch_write, request, self._of_database)
+
+    async def get(self, request: Any) -> Any:
+        """A GetDocumentRequest; the Document. Less than half the CPU of a BatchGetDocuments for one."""
+        return await self._unary(self._get, request, [*self._metadata, _routing("name", request.name)])
 
     async def batch_get(self, request: Any) -> Sequence[Any]:
         """A BatchGetDocumentsRequest; its answers, in any order."""
@@ -94,9 +101,9 @@ class Calls:
         """A RunAggregationQueryRequest; its answers."""
         return await self._stream(self._aggregate, request, [*self._metadata, _routing("parent", request.parent)])
 
-    async def _unary(self, stub: Any, request: Any) -> Any:
+    async def _unary(self, stub: Any, request: Any, metadata: Sequence[tuple[str, str]]) -> Any:
         try:
-            return await stub(request, timeout=TIMEOUT, metadata=self._of_database)
+            return await stub(request, timeout=TIMEOUT, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise _failure(error) from None
 
@@ -109,13 +116,13 @@ class Calls:
     async def query(self, request: Any) -> list[dict[str, Any]]:
         """A RunQueryRequest; its documents, as REST spells them."""
         url = f"{self._endpoint}/v1/{quote(request.parent, safe='/()')}:runQuery"
-        body = json.dumps({"structuredQuery": MessageToDict(request.structured_query)})
+        body = orjson.dumps({"structuredQuery": MessageToDict(request.structured_query)})
         return await asyncio.to_thread(self._post, url, body)
 
-    def _post(self, url: str, body: str) -> list[dict[str, Any]]:
+    def _post(self, url: str, body: bytes) -> list[dict[str, Any]]:
         try:
-            answer = self._http.urlopen("POST", url, body=body.encode(), headers=dict(self._headers))
-            rows = json.loads(answer.data)
+            answer = self._http.urlopen("POST", url, body=body, headers=dict(self._headers))
+            rows = orjson.loads(answer.data)
         except (urllib3.exceptions.HTTPError, GoogleAuthError, OSError) as error:
             raise exceptions.ServiceUnavailable(type(error).__name__) from None  # type: ignore[no-untyped-call]
         except ValueError:  # a balancer's page

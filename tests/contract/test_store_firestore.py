@@ -220,7 +220,7 @@ class Scripted:
             raise answer
         return answer
 
-    commit = batch_write = _answer
+    commit = batch_write = get = _answer
 
     async def batch_get(self, request: Any) -> list[Any]:
         found = Document(name=request.documents[0], fields={"a": Value(integer_value=1)})
@@ -255,6 +255,8 @@ async def test_a_database_that_is_not_there_is_no_conflict(monkeypatch: pytest.M
     for write in (Merge("c/1", {"a": 1}), Create("c/1", {"a": 1})):
         with pytest.raises(Unavailable, match="The database nowhere does not exist"):
             await scripted(monkeypatch, gone).commit([write])
+    with pytest.raises(Unavailable, match="The database nowhere does not exist"):
+        await scripted(monkeypatch, gone).get("c/1")
 
 
 class Answers:
