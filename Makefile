@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-STEPS := subscribe unsubscribe track webhooks launch send_batch record sync_sheet
+STEPS := subscribe unsubscribe track live webhooks inbox launch send_batch record report notify sync_sheet
 STATE ?= .twin/$(if $(filter emulators,$(STACK)),emulators,run)
 OUTPUT = terraform -chdir=terraform output
 # What Terraform knows of the deployed product, where it was applied from here; an answer that it owes ends the command.
@@ -12,7 +12,7 @@ DEPLOYED = set -e; $(if $(PROJECT),export GOOGLE_CLOUD_PROJECT=$(PROJECT);) if t
   export TENANT FIRESTORE_DATABASE; fi;
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help demo run test pr lint format stage bootstrap smoke bench faults chaos scale lock clean
+.PHONY: help demo run test pr lint format stage bootstrap smoke bench faults chaos fuzz load scale lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -65,6 +65,12 @@ faults: $(VENV)/ready ## 1,000 cut replies and ten freezes on the Firestore emul
 chaos: $(VENV)/ready ## kill workers at twelve points, on both stores, beside naive senders; writes .twin/chaos.json
 	@$(RUN) -m tests.chaos
 
+fuzz: $(VENV)/ready ## forge every proof, replay callbacks, send odd requests to every step; writes .twin/fuzz.json (FUZZ_SEED=, FUZZ_SCALE=)
+	@$(RUN) -m tests.fuzz
+
+load: $(VENV)/ready ## hits and webhooks at a rate over sockets, beside a bare hello and a naive step; writes .twin/load.json
+	@$(RUN) -m bench.load
+
 scale: $(VENV)/ready ## 100,000 recipients by four workers, to a whole ledger
 	@$(RUN) -m bench.scale
 
@@ -76,6 +82,8 @@ lock: $(VENV)/ready ## resolve requirements.in anew, then each step's own lock f
 	done
 	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(UPGRADE) \
 	  tests/terraform/checkov.in -o tests/terraform/checkov.txt
+	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(UPGRADE) \
+	  tests/terraform/bqemulator.in -o tests/terraform/bqemulator.txt
 
 clean: ## remove what was built; the twin's state stays
 	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -25,17 +25,18 @@ from . import operations, prices, sending, sink, stage
 from .prices import Database, Meter, Spent
 
 GIB, MIB = 2**30, 2**20
-DAYS, TICKS = 30, 1440  # in a month; of either ticked step in a day
+DAYS, TICKS = 30, 1440  # in a month; of launch and of sync_sheet in a day
 
 # --- assumptions ------------------------------------------------------------------------------------------------------
 
 MONTHS = 12  # that the product has run: campaigns and deliveries are kept
 OPENS, CLICKS, LEAVES = 0.40, 0.05, 0.003  # a mail
+REPORTED, REPORT_TICKS = 10.6, 288  # reads of a campaign's reports for each recipient (python -m bench.reports); ticks in a day
 DELIVERED = 1.0  # callbacks of the provider a mail
 SIGN_UPS = 0.02  # a month and subscriber
 RATE = 100  # mails a second that the provider takes
 SENDERS = 10  # instances of send_batch: max in terraform/functions.tf
-TICK = 1.5  # seconds of a tick of launch or sync_sheet, with 1 GiB: nearly all of it waiting for Sheets and Drive
+TICK = 1.5  # seconds of a tick, with 1 GiB: nearly all of it waiting for Sheets and Drive
 REQUEST = 0.1  # seconds of any other request, with 512 MiB: the least that Cloud Run bills
 MAIL = 28_000  # bytes of the bench's letter
 SUBSCRIBER, DELIVERY = 2_000, 1_000  # bytes in Firestore, with consents and indexes
@@ -44,7 +45,7 @@ IMAGE_SETS, SET = 3, 1.0  # how many sets terraform/storage.tf keeps, and GiB of
 DEPLOYS, BUILD = 4, 31  # a month; minutes of one: eight functions and the checks before
 STARTS = 100  # of instances in a day, each of which reads two secrets
 SERIES, POINT = 40, 80  # of our metrics, and bytes of a point, one a minute each
-ALERTS = 10  # conditions in terraform/monitoring.tf, each returning one point a minute
+ALERTS = 11  # conditions in terraform/monitoring.tf, each returning one point a minute
 PROBES = 3 * 96  # executions of the uptime check in a day: three places, every 15 minutes
 KEPT_BACKUPS = 14  # one a day
 
@@ -54,6 +55,7 @@ def assumptions() -> list[str]:
         f"a month of {DAYS} days; the product has run for {MONTHS} months, nothing was deleted; no mail is retried",
         f"a campaign goes to everybody; of its mails {OPENS:.0%} are opened, {CLICKS:.0%} clicked, {LEAVES:.1%} unsubscribed by, and "
         f"{DELIVERED:.0%} reported as delivered, each in a request of its own; opens and clicks come in a day",
+        f"a campaign's reports read {REPORTED} documents for each recipient ([reports](reports.md#what-it-costs))",
         f"a month's sign-ups are {SIGN_UPS:.0%} of the list, each confirmed and welcomed",
         f"the provider takes {RATE} mails a second; {SENDERS} instances of `send_batch` are busy for so long",
         f"a tick takes {TICK} s (1 vCPU, 1 GiB), any other request {REQUEST} s (1 vCPU, 512 MiB)",
@@ -174,14 +176,15 @@ def launch_tick(open_batches: float = 0) -> float:
 
 def sync_tick(subscribers: int, campaigns: int, left: int = 0) -> int:
     """Reads of a tick of sync_sheet while nothing happens: each campaign and the two system mails, the providers, here one at most,
-    three counts of subscribers, and one of suppressions for each reason, here all of one. tests/house/test_costs.py compares it
-    with the step."""
-    return campaigns + 2 + 3 * thousands(subscribers) + thousands(left) + len(REASONS) - 1 + 1
+    the newest report, three counts of subscribers, and one of suppressions for each reason, here all of one. tests/house/test_costs.py
+    compares it with the step."""
+    return campaigns + 2 + 3 * thousands(subscribers) + thousands(left) + len(REASONS) - 1 + 2
 
 
 def headlines(recipients: float) -> int:
     """Reads of one look at the figures of a campaign."""
     shares = {"delivered": DELIVERED, "opened": OPENS, "clicked": CLICKS, "unsubscribed": LEAVES}
+    shares |= {"opened_all": OPENS, "clicked_all": CLICKS}
     return sum(thousands(shares.get(name, 0) * recipients) for name in campaign.LABELS)
 
 
@@ -220,8 +223,9 @@ class Month:
         tenant = 2  # each of the two asks first whose mail it is
         ticks = TICKS * (tenant + launch_tick() + sync_tick(people, case.kept, math.ceil(LEAVES * case.mails * MONTHS)))
         sign_ups = _times(_sum(SIGN_UP), SIGN_UPS * people / DAYS)
-        self.every = Spent(reads=math.ceil(ticks) + PROBES) + sign_ups
-        burst = mailed(people) + answered(people) + Spent(reads=math.ceil(ticks_of(people))) if people else Spent()
+        self.every = Spent(reads=math.ceil(ticks) + REPORT_TICKS + PROBES) + sign_ups
+        reading = Spent(reads=math.ceil(ticks_of(people) + REPORTED * people))  # the reports' all in one day: the dearer
+        burst = mailed(people) + answered(people) + reading if people else Spent()
         self.bursts = [burst] * case.campaigns
 
     def days(self) -> list[Spent]:
@@ -246,7 +250,7 @@ class Month:
     def seconds(self) -> tuple[float, float]:
         """Of vCPU and of GiB that Cloud Run bills."""
         case, sent = self.case, lasting(self.case.subscribers)
-        ticking = 2 * TICKS * DAYS * TICK
+        ticking = (2 * TICKS + REPORT_TICKS) * DAYS * TICK
         sending = SENDERS * sent * case.campaigns
         opens = (OPENS + CLICKS + 2 * LEAVES) * case.subscribers
         day = tabs.DAY / 1000
@@ -258,13 +262,15 @@ class Month:
     def requests(self) -> float:
         case = self.case
         events = OPENS + CLICKS + 2 * LEAVES + DELIVERED  # the unsubscribe's page is a request, too
-        return (2 * TICKS + PROBES) * DAYS + 6 * SIGN_UPS * case.subscribers + self.messages() + events * case.mails
+        return (
+            (2 * TICKS + REPORT_TICKS + PROBES) * DAYS + 6 * SIGN_UPS * case.subscribers + self.messages() + events * case.mails
+        )
 
     def lines(self) -> dict[str, list[tuple[Meter, float]]]:
         """What the bill says -> meters, and how much of each is used; Firestore's operations are apart."""
         seconds, memory = self.seconds()
         data, database = self.data(), self.database
-        log = PUSH * self.messages() + CALL * 2 * TICKS * DAYS
+        log = PUSH * self.messages() + CALL * (2 * TICKS + REPORT_TICKS) * DAYS
         return {
             "Firestore: data": [(database.data, data)],
             "Firestore: earlier versions and backups": [(database.versions, data), (database.backups, KEPT_BACKUPS * data)],
@@ -273,7 +279,7 @@ class Month:
             "Cloud Run: memory": [(prices.MEMORY, memory)],
             "Cloud Run: requests": [(prices.REQUESTS, self.requests())],
             "Mails sent to the provider": [(prices.SENT, MAIL * self.case.mails / GIB)],
-            "Scheduler": [(prices.JOBS, 2)],
+            "Scheduler": [(prices.JOBS, 3)],
             "Secret Manager": [(prices.VERSIONS, 4), (prices.SECRETS_READ, 2 * STARTS * DAYS)],
             "Cloud Storage": [(prices.FILES, 0.2)],
             "Artifact Registry and builds": [(prices.IMAGES, IMAGE_SETS * SET), (prices.BUILDS, DEPLOYS * BUILD)],

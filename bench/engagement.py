@@ -24,6 +24,7 @@ from functions.record.handler import Record
 from shared.adapters.sqlite_store import SqliteStore
 from shared.errors import Unavailable
 from shared.model.event import Event, Type
+from shared.model.hits import settled
 from shared.model.paths import Paths
 from shared.model.ref import MailRef
 from shared.ports import Create, Store
@@ -38,6 +39,7 @@ BEGAN: Final = 1_800_000_000_000  # ms
 DAY: Final = 86_400_000
 DAYS: Final = 200
 PATHS: Final = Paths("bench")
+_UNCOUNTED: Final = {"delivered", "deferred", "unknown"}
 
 _Kinds = list[tuple[int, Type, dict[str, Any]]]  # how often, among the others; what
 
@@ -47,7 +49,7 @@ _COMMON: Final[_Kinds] = [
     (3, "opened", {"label": "human"}),
     (1, "opened", {"label": "machine", "reason": "mail image proxy"}),
     (1, "opened", {"label": "suspect"}),
-    (2, "clicked", {"label": "human", "link": 1, "country": "PT", "city": "Porto"}),
+    (2, "clicked", {"label": "human", "link": 1, "country": "PT", "city": "Porto", "device": "phone"}),
     (1, "clicked", {"label": "human", "link": 2}),
     (1, "clicked", {"label": "machine", "link": 3, "reason": "burst"}),
     (1, "opened", {"label": "machine", "reason": "honeypot link"}),
@@ -125,12 +127,12 @@ def _delivery(told: Sequence[Event]) -> dict[str, Any]:
             orders[hashlib.sha256(order.encode()).hexdigest()[:16]].append(event)
     data: dict[str, Any] = {name: min(those) for name, those in times.items()}
     plain = {event.type for event in told}
-    data["labels"] = list(plain | {name[:-3].replace("_", ".") for name in times})
-    data["links"] = list({event.link for event in told if event.link >= 0 and event.label == "human"})
+    labels = plain | {name[:-3].replace("_", ".") for name in times} | ({"counted"} if plain - _UNCOUNTED else set())
+    data["hits"], people = _hits(told)
+    data["labels"] = list(labels - ({"opened.human", "clicked.human"} - people))
     for many, one in (
         ("reasons", "reason"),
         ("codes", "code"),
-        ("countries", "country"),
         ("cities", "city"),
         ("providers", "provider"),
     ):
@@ -148,6 +150,31 @@ def _delivery(told: Sequence[Event]) -> dict[str, Any]:
     return data
 
 
+def _hits(told: Sequence[Event]) -> tuple[dict[str, Any], set[str]]:
+    """(the field, the labels of people that it leaves)."""
+    slots: dict[str, list[Event]] = defaultdict(list)
+    for event in told:
+        if event.type in ("opened", "clicked") and (event.label == "human" or _later(event)):
+            number = "" if event.link < 0 else event.link
+            slots[f"{event.type[0]}{number}_{event.at // 3_600_000 % 168:03d}"].append(event)
+    field: dict[str, Any] = {}
+    people = set()
+    for slot, those in slots.items():
+        human, machine = ([event.at for event in those if (event.label == "human") is wanted] for wanted in (True, False))
+        field[slot] = {"human": max(human), "first": min(human)} if human else {}
+        if machine:
+            field[slot]["machine"] = max(machine)
+        for place in {place for event in those for place in (event.country, event.device) if place}:
+            field[slot][place] = max(event.at for event in those if place in (event.country, event.device))
+        if max(human, default=-1) > max(machine, default=-1):
+            people.add(f"{those[0].type}.human")
+    return field, people
+
+
+def _later(event: Event) -> bool:
+    return event.label == "machine" and event.reason in ("burst", "honeypot link")
+
+
 def _reader(known: Mapping[str, Any], told: Sequence[Event]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(subscriber, suppression)."""
     data, kept, lifted = dict(known), dict[str, Any](), known.get("lifted", {})
@@ -162,8 +189,7 @@ def _reader(known: Mapping[str, Any], told: Sequence[Event]) -> tuple[dict[str, 
     for name, latest in (("engaged_at", people), ("delivered_at", those("delivered")), ("bounced_at", hards)):
         if latest:
             data[name] = max(event.at for event in latest)
-    later = those("opened", "clicked", reason="burst", label="machine")
-    later += those("opened", "clicked", reason="honeypot link", label="machine")
+    later = [event for event in those("opened", "clicked") if _later(event)]
     for name, hits in (("clicks", clicks), ("opens", opens), ("machines", later)):
         if hits:
             data[name] = _slots(hits, 7 * DAY, 26)
@@ -189,7 +215,7 @@ def _reader(known: Mapping[str, Any], told: Sequence[Event]) -> tuple[dict[str, 
         if causes:
             kept[f"{reason}_at"] = min(event.at for event in causes)
             kept[f"{reason}_sources"] = list({f"mail of {event.mail.campaign}" for event in causes})
-    data["suppressed"] = kept["reasons"] = reasons
+    data["suppressed"] = kept["reasons"] = reasons = list(dict.fromkeys(reasons))
     if reasons:
         data["segments"] = []
     return data, kept
@@ -203,8 +229,13 @@ def _slots(told: Sequence[Event], length: int, size: int) -> dict[str, int]:
 
 
 def normal(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A document without the order of its lists; an empty list says as much as none."""
-    return {name: sorted(value, key=str) if isinstance(value, list) else value for name, value in data.items() if value != []}
+    """A document without the order of its lists, its labels put right as report does; an empty list or map says as much as none."""
+    data = {**data, **settled(data)}
+    return {
+        name: sorted(value, key=str) if isinstance(value, list) else value
+        for name, value in data.items()
+        if value not in ([], {})
+    }
 
 
 async def stored(store: Store) -> dict[str, dict[str, Any]]:

@@ -23,8 +23,17 @@ from .report import Goal, Row, compared
 
 ROUNDS = 3
 TRIES = 3  # in a round, of which the best counts
-HOT = ("subscribe", "unsubscribe", "track", "webhooks", "record", "send_batch")  # a reader or a mail waits for them
-TICKS = ("launch", "sync_sheet")
+HOT = (
+    "subscribe",
+    "unsubscribe",
+    "track",
+    "live",
+    "webhooks",
+    "record",
+    "notify",
+    "send_batch",
+)  # a reader or a mail waits for them
+TICKS = ("launch", "inbox", "report", "sync_sheet")
 HELLO = "bench.hello"
 START = Goal("≤", 2.0)
 _ROOT = Path(__file__).parents[1]

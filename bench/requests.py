@@ -162,11 +162,11 @@ async def _prepared(state: Path, opened: AsyncExitStack) -> stage.Stage:
     }
     if os.environ["STACK"] == "embedded":
         given = await stage.Stage.open(state)
-        await _embedded_topics(state)
+        await embedded_topics(state)
     else:
         project = os.environ["GOOGLE_CLOUD_PROJECT"]
         given = await stage.Stage.open(state, Firestore.connect(project, emulator_host=os.environ["FIRESTORE_EMULATOR_HOST"]))
-        await asyncio.to_thread(_google_topics, os.environ["PUBSUB_EMULATOR_HOST"], project)
+        await asyncio.to_thread(google_topics, os.environ["PUBSUB_EMULATOR_HOST"], project)
         double = await opened.enter_async_context(secret_manager(given.secrets))  # here: a secret is read once
         os.environ["SECRET_MANAGER_EMULATOR_HOST"] = double.address
     opened.push_async_callback(given.close)
@@ -174,7 +174,7 @@ async def _prepared(state: Path, opened: AsyncExitStack) -> stage.Stage:
     return given
 
 
-async def _embedded_topics(state: Path) -> None:
+async def embedded_topics(state: Path) -> None:
     """With a subscription each."""
     bus = SqliteFile.open(state / "bus.db", SCHEMA)
     names = [(topic,) for topic in TOPICS]
@@ -184,7 +184,7 @@ async def _embedded_topics(state: Path) -> None:
     bus.close()
 
 
-def _google_topics(host: str, project: str) -> None:
+def google_topics(host: str, project: str) -> None:
     for topic in TOPICS:
         url = f"http://{host}/v1/projects/{project}/topics/{topic}"
         headers = {"content-type": "application/json"}

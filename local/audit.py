@@ -50,12 +50,13 @@ class Mailed:
     delivery: str
     sid: str
     source: bytes
+    id: int  # in the mailbox
 
 
 async def audit(store: Store, state: Path, stack: str, campaigns: Iterable[str], left: set[str], edit: str) -> Findings:
     """`left`: sids of those who unsubscribed; `edit`: the text that was put into the template before the last of `campaigns`."""
     found, paths = Findings(), Paths("local")
-    mails = await _mails(state)
+    mails = await mailed(state)
     names = list(campaigns)
     states: Counter[str] = Counter()
     sent_sids: dict[str, set[str]] = {}
@@ -108,12 +109,12 @@ async def audit(store: Store, state: Path, stack: str, campaigns: Iterable[str],
 async def _campaign(store: Store, paths: Paths, name: str, mails: list[Mailed], found: Findings) -> dict[str, Any]:
     """Check one campaign's ledger against the mailbox; its row for demo.json."""
     plan = await store.get(paths.campaign(name))
-    batches = await _all(store, paths.batches(name))
+    batches = await every(store, paths.batches(name))
     pairs = [pair for one in batches for pair in zip(batch.sids(one.data["sids"]), one.data["states"], strict=True)]
     ends = Counter(batch.NAMES[state] for _, state in pairs)
     by_state: Callable[[int], set[str]] = lambda wanted: {sid for sid, state in pairs if state == wanted}  # noqa: E731
     sent, unknown = by_state(batch.SENT), by_state(batch.UNKNOWN)
-    mailed = {mail.sid for mail in mails if mail.campaign == name}
+    held = {mail.sid for mail in mails if mail.campaign == name}
     joined = len(by_state(batch.SKIPPED_JOINED))
     data = plan.data if plan else {}
     expected = int(data.get("expected", 0))
@@ -135,7 +136,7 @@ async def _campaign(store: Store, paths: Paths, name: str, mails: list[Mailed], 
     )
     found.check(f"{name}: nobody is in it twice", len({sid for sid, _ in pairs}) == len(pairs), f"{len(pairs)} recipients")
     found.check(f"{name}: every recipient has an end state", sum(row["end_states"].values()) == len(pairs), str(dict(ends)))
-    found.check(f"{name}: whoever is sent has the mail, and whoever has it is sent or unknown", sent <= mailed <= sent | unknown)
+    found.check(f"{name}: whoever is sent has the mail, and whoever has it is sent or unknown", sent <= held <= sent | unknown)
     found.check(
         f"{name}: expected = recipients − joined + left",
         row["left"] >= 0,
@@ -146,26 +147,33 @@ async def _campaign(store: Store, paths: Paths, name: str, mails: list[Mailed], 
 
 async def _singles(store: Store, paths: Paths, name: str) -> Counter[str]:
     total: Counter[str] = Counter()
-    for one in await _all(store, paths.batches(name)):
+    for one in await every(store, paths.batches(name)):
         total.update(batch.tally(one.data["states"]))
     return total
 
 
-async def _all(store: Store, collection: str) -> list[Document]:
+async def every(store: Store, collection: str) -> list[Document]:
+    """The whole collection, in the order of its ids."""
     found: list[Document] = []
     while page := await store.page(collection, after=found[-1].id if found else ""):
         found += page
     return found
 
 
-async def _mails(state: Path) -> list[Mailed]:
-    links = Links("", await Tokens.load(seed.secrets(state), FileClock(state / "clock")))
+async def reader(state: Path) -> Links:
+    """Who reads the tokens in the twin's mails."""
+    return Links("", await Tokens.load(seed.secrets(state), FileClock(state / "clock")))
+
+
+async def mailed(state: Path) -> list[Mailed]:
+    """All that the mailbox holds."""
+    links = await reader(state)
     with closing(sqlite3.connect(f"file:{state / 'mailbox.db'}?mode=ro", uri=True)) as db:
-        rows = db.execute("SELECT message_id, source FROM mail").fetchall()
+        rows = db.execute("SELECT id, message_id, source FROM mail").fetchall()
     found = []
-    for message_id, source in rows:
+    for id, message_id, source in rows:
         ref = links.read_message_id(message_id)
-        found.append(Mailed(ref.campaign, ref.delivery, ref.sid, source))
+        found.append(Mailed(ref.campaign, ref.delivery, ref.sid, source, id))
     return found
 
 

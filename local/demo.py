@@ -25,7 +25,8 @@ import aiohttp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from local import audit, report, seed, stacks
+from local import audit, played, report, seed, stacks
+from local.cast import BROWSER, Cast, Stuck, links
 from local.environments import Broken
 from local.issuer import LocalIssuer
 from local.server import ISSUER, PUSHER
@@ -45,16 +46,10 @@ CONTACTS = Path(__file__).parent / "demo_contacts.csv"
 VISITOR = "mira@example.org"
 FIRST, SECOND = "C-0001", "C-0002"
 EDIT = "HarvestMarket2026"
-BROWSER = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
-SCANNER = {"user-agent": "Mozilla/5.0 (compatible; Barracuda Sentinel (EE))"}
 READING = 60_000  # ms on the twin's clock from delivery to the first reader
 SOON = 6.0  # seconds, where the clock is the machine's: who reads sooner is taken for a machine
 PATIENCE = 180.0  # seconds without any progress before the demo gives up
 WANTED = tabs.ROW_FIELDS.index("Wanted") + 1
-
-
-class Stuck(Exception):
-    """Something that should have happened did not; the message says what."""
 
 
 class Demo:
@@ -70,6 +65,8 @@ class Demo:
         self.endpoints: dict[str, str] = told["endpoints"]
         self.paths = Paths("local")
         self.contacts = list(csv.DictReader(CONTACTS.open(encoding="utf-8", newline="")))
+        people = [self.sid(contact["Email"]) for contact in self.contacts if contact["Expect"] == "imported"]
+        self.cast = Cast(session, url, people, played.Played())
         self.forged: dict[str, int] = {}
         self.trespasses: tuple[list[int], bool] = ([], False)  # answers, whether something changed
 
@@ -161,6 +158,17 @@ class Demo:
         await self.until(f"{id} {fields['Name']}", lambda: self._progress(id))
         await self.until(f"{id} is completed", lambda: self._completed(id))
 
+    async def first_campaign(self) -> None:
+        """Its mails are looked into by gateways while others are still on their way."""
+        over = asyncio.Event()
+        gateways = asyncio.create_task(self.cast.gateways(self.state, await audit.reader(self.state), FIRST, over))
+        try:
+            await self.campaign(FIRST, Name="First harvest", Template="newsletter")
+            over.set()
+            await gateways
+        finally:
+            gateways.cancel()
+
     async def _progress(self, id: str) -> tuple[int, int]:
         plan = await self.store.get(self.paths.campaign(id))
         if plan is None or "expected" not in plan.data:
@@ -179,24 +187,27 @@ class Demo:
             return 0, 1
         return int(plan.data["totals"]["sent"] == len(self.ours(id))), 1
 
-    async def readers(self) -> None:
-        """A scanner follows every tenth mail's link as soon as it is there. A minute later every third reader opens, every seventh clicks;
-        then a forged click and a forged push."""
-        links = self.ours(FIRST)
-        for source in links[::10]:
-            await self.get(_link(source, "/track/k/"), headers=SCANNER)
+    async def play(self) -> None:
+        """What happens to the first campaign's mails: robots, a minute later people and robots, servers; then forgeries."""
+        self.cast.mails = {mail.sid: mail for mail in await audit.mailed(self.state) if mail.campaign == FIRST}
+        await self.cast.robots()
         if self.settings["STACK"] == "embedded":
             FileClock(self.state / "clock").advance(READING)
         else:
             await asyncio.sleep(SOON)
-        for index, source in enumerate(links):
-            if index % 3 == 0:
-                await self.get(_link(source, "/track/o/"))
-            if index % 7 == 0:
-                status, _ = await self.get(_link(source, "/track/k/"))
-                if status != 302:
-                    raise Stuck(f"a click was answered {status}")
-        click = _link(links[0], "/track/k/")
+        await self.cast.late_robots()
+        await self.cast.people()
+        await self.forge()
+        await self.trespass()
+        await self.cast.leave()
+        await self.cast.servers()
+        await self.calm("Hits, bounces, complaints recorded")
+        for line in self.cast.played.told():
+            self.out.print(f"  {line}", soft_wrap=True)
+
+    async def forge(self) -> None:
+        """A click whose proof is not ours, and a push."""
+        click = links(self.ours(FIRST)[0], "/track/k/")[0]
         self.forged["click"], _ = await self.get(f"{click[:-4]}AAAA")
         envelope = {"message": {"data": "e30=", "messageId": "1"}, "subscription": "forged"}
         self.forged["push"], _ = await self.post(
@@ -205,7 +216,7 @@ class Demo:
 
     async def trespass(self) -> None:
         """A complaint in a reader's name, pushed straight to `record`: without a token, and with one of another issuer's key."""
-        mail = MailRef(FIRST, self.sid(_recipient(self.ours(FIRST)[-1])))
+        mail = MailRef(FIRST, self.cast.sids[0])
         event = json.dumps(Event("complained", mail.text, 1).to_message())
         envelope = {"message": {"data": base64.b64encode(event.encode()).decode(), "messageId": "1"}, "subscription": "record"}
         with TemporaryDirectory() as folder:
@@ -218,18 +229,6 @@ class Demo:
         suppressed = await self.store.get(self.paths.suppression(mail.sid))
         self.trespasses = answers, suppressed is not None or bool(delivery and "complained" in delivery.data["labels"])
 
-    def leavers(self) -> list[bytes]:
-        return self.ours(FIRST)[5:10]
-
-    async def leave(self) -> set[str]:
-        """Five leave by one-click POST, as a mail program does; the last of them twice. Their sids."""
-        sources = self.leavers()
-        for source in [*sources, sources[-1]]:
-            status, _ = await self.post(_link(source, "/unsubscribe/"), data={"List-Unsubscribe": "One-Click"})
-            if status != 200:
-                raise Stuck(f"a one-click unsubscribe was answered {status}")
-        return {self.sid(_recipient(source)) for source in sources}
-
     def edit_template(self) -> None:
         """Change the file on disk, with any editor."""
         file = self.state / seed.FOLDER / "newsletter.md"
@@ -237,8 +236,8 @@ class Demo:
         if EDIT not in text:
             file.write_text(f"{text}\nMeet us at {EDIT}, row 7.\n", encoding="utf-8")
 
-    async def quiet(self) -> None:
-        """Wait until the bus has had nothing under way for a second, and the Sheet shows the last of it."""
+    async def calm(self, what: str) -> None:
+        """Wait until the bus has had nothing under way for a second."""
         calm = 0
 
         async def empty() -> tuple[int, int]:
@@ -247,7 +246,11 @@ class Demo:
             calm = 0 if sum(json.loads(body)["pending"].values()) else calm + 1
             return int(calm > 4), 1
 
-        await self.until("All events are recorded", empty)
+        await self.until(what, empty)
+
+    async def quiet(self) -> None:
+        """Wait until all is recorded, and the Sheet shows the last of it."""
+        await self.calm("All events are recorded")
         await self.post(f"{self.url}/tick")
 
     # --- helpers
@@ -259,22 +262,6 @@ class Demo:
     def ours(self, campaign: str) -> list[bytes]:
         """The sources of a campaign's mails in the mailbox, in the order of their recipients."""
         return audit.sources(self.state, campaign)
-
-
-def _link(source: bytes, part: str) -> str:
-    """The first link of a mail that holds `part`."""
-    text = re.sub(rb"=\r\n", b"", source).replace(b"=3D", b"=").decode("ascii", "replace")
-    found = re.search(rf"http://[^\s\"<>]*{re.escape(part)}[^\s\"<>]*", text)
-    if found is None:
-        raise Stuck(f"a mail without a {part} link")
-    return found[0]
-
-
-def _recipient(source: bytes) -> str:
-    found = re.search(rb"^To: *<?([^\s<>]+)", source, re.MULTILINE)
-    if found is None:
-        raise Stuck("a mail without a recipient")
-    return found[1].decode()
 
 
 async def main(state: Path, resume: bool, smtp_delay: int, stack: stacks.Name) -> int:
@@ -325,16 +312,18 @@ async def _drive(
         demo = Demo(state, url, session, out, twin)
         await demo.import_contacts()
         await demo.sign_up()
-        await demo.campaign(FIRST, Name="First harvest", Template="newsletter")
-        await demo.readers()
-        await demo.trespass()
-        left = await demo.leave()
+        await demo.first_campaign()
+        await demo.play()
         demo.edit_template()
         await demo.campaign(SECOND, Name="Second harvest", Template="newsletter", Segment="everyone")
         await demo.quiet()
         answers = await demo.answers()
         shown = {tab: await demo.cells(tab) for tab in (tabs.CAMPAIGNS, tabs.DASHBOARD)}
-        findings = await audit.audit(demo.store, state, stack, (FIRST, SECOND), left, EDIT)
+        names, parts = (FIRST, SECOND), demo.cast.played
+        findings = await audit.audit(demo.store, state, stack, names, parts.left, EDIT)
+        findings.totals["played"] = parts.figures()
+        mails = await audit.mailed(state)
+        await played.check(findings, demo.store, demo.paths, parts, names, mails, shown[tabs.DASHBOARD])
     found = {"answers": answers, "tabs": shown, "contacts": demo.contacts, "forged": demo.forged, "trespasses": demo.trespasses}
     return findings, found
 

@@ -253,18 +253,19 @@ class Mailbox:
 
     async def _post(self, report: _Report) -> bool:
         body = json.dumps({"id": report.event, "event": "delivered", "message_id": report.message_id, "at": report.at})
-        timestamp = str(self._clock.now() // 1000)
-        digest = hmac.new(self._secret, f"{timestamp}.{body}".encode(), hashlib.sha256).digest()
-        headers = {
-            "content-type": "application/json",
-            "webhook-timestamp": timestamp,
-            "webhook-signature": "v1," + base64.b64encode(digest).decode(),
-        }
         try:
+            headers = {"content-type": "application/json", **signed(self._secret, self._clock.now(), body.encode())}
             async with self._client.post(self._url, data=body.encode(), headers=headers, allow_redirects=False) as answer:
                 return 200 <= answer.status < 300
         except (aiohttp.ClientError, TimeoutError):
             return False
+
+
+def signed(secret: bytes, now: int, body: bytes) -> dict[str, str]:
+    """The headers that prove a body at `now` (ms): see `Mailbox`."""
+    timestamp = str(now // 1000)
+    digest = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).digest()
+    return {"webhook-timestamp": timestamp, "webhook-signature": "v1," + base64.b64encode(digest).decode()}
 
 
 def bodies(source: bytes) -> tuple[str, str]:

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from local.google.rest import same_origin
 from local.mailbox import Mail, Mailbox, bodies
+from local.returned import HOWS, Returns
 from local.web import page
 
 PAGE = 30
@@ -26,8 +28,8 @@ _HEAD = re.compile(r"<head(?:\s[^>]*)?>", re.IGNORECASE)
 _BASE = '<base target="_blank">'
 
 
-def mailbox_routes(mailbox: Mailbox) -> list[Route]:
-    """GET /mailbox, /mailbox.json, /mailbox/{id} and /mailbox/{id}/html."""
+def mailbox_routes(mailbox: Mailbox, returns: Returns) -> list[Route]:
+    """GET /mailbox, /mailbox.json, /mailbox/{id} and /mailbox/{id}/html; POST /mailbox/{id}/return: `how`, of HOWS, a mail comes back."""
 
     async def index(request: Request) -> Response:
         query, after = request.query_params.get("q", "").strip(), _number(request, "after", 0)
@@ -46,6 +48,7 @@ def mailbox_routes(mailbox: Mailbox) -> list[Route]:
         view = request.query_params.get("view", "html" if rich else "text")
         view = view if view in VIEWS else "text"
         shape = {"views": VIEWS, "view": view, "rich": bool(rich), "content": shown.get(view, "")}
+        shape["hows"] = {how: label for how, (label, _) in HOWS.items()}
         return page("mail.html", here="/mailbox", mail=mail, when=_when(mail), shape=shape)
 
     async def rich(request: Request) -> Response:
@@ -54,6 +57,18 @@ def mailbox_routes(mailbox: Mailbox) -> list[Route]:
             return _absent(request)
         headers = {"content-security-policy": _POLICY, "referrer-policy": "no-referrer", "x-content-type-options": "nosniff"}
         return HTMLResponse(_with_base(bodies(mail.source)[1]), headers={**headers, "cache-control": "no-store"})
+
+    async def give_back(request: Request) -> Response:
+        if not same_origin(request):
+            return JSONResponse({"error": "This page may only be used from the twin itself."}, 403)
+        mail = await mailbox.get(request.path_params["id"])
+        how = dict(parse_qsl((await request.body()).decode("utf-8", "replace"))).get("how", "")
+        if mail is None or how not in HOWS:
+            return _absent(request)
+        status = await returns.send(mail, how)
+        if not 200 <= status < 300:
+            return HTMLResponse(f"<!doctype html><title>Refused</title><p>The webhook answered {status}.", 502)
+        return RedirectResponse(f"/mailbox/{mail.id}", 303)
 
     async def listing(request: Request) -> Response:
         limit = min(_number(request, "limit", 50), MOST)
@@ -66,6 +81,7 @@ def mailbox_routes(mailbox: Mailbox) -> list[Route]:
         Route("/mailbox.json", listing),
         Route("/mailbox/{id:int}", one),
         Route("/mailbox/{id:int}/html", rich),
+        Route("/mailbox/{id:int}/return", give_back, methods=["POST"]),
     ]
 
 

@@ -19,6 +19,7 @@ from local.mailbox import Mailbox
 from local.stacks import Bus
 from local.web import SECTIONS, page
 from shared.adapters.embedded import FileClock
+from shared.model.campaign import usable_id
 from shared.ports import Clock
 
 HOUR = 3_600_000  # ms
@@ -26,7 +27,7 @@ HOUR = 3_600_000  # ms
 
 @dataclass(frozen=True)
 class Desk:
-    """What the pages look at. `tick` runs launch and sync_sheet once."""
+    """What the pages look at. `tick` runs each ticked step once; `live` makes the address of a campaign's live page."""
 
     url: str
     folder: Path
@@ -34,10 +35,11 @@ class Desk:
     clock: Clock  # only a FileClock can be moved
     mailbox: Mailbox
     tick: Callable[[], Awaitable[None]]
+    live: Callable[[str], Awaitable[str]]
 
 
 def desk_routes(desk: Desk) -> list[Route]:
-    """GET /, /events, /dead-letters, /status.json; POST /tick, /clock, /dead-letters/replay."""
+    """GET /, /events, /dead-letters, /status.json, /watch/{campaign}; POST /tick, /clock, /dead-letters/replay."""
 
     async def start(request: Request) -> Response:
         return page(
@@ -71,6 +73,12 @@ def desk_routes(desk: Desk) -> list[Route]:
             {"pending": pending, "dead_letters": len(await desk.bus.dead_letters()), "mails": await desk.mailbox.count()}
         )
 
+    async def watch(request: Request) -> Response:
+        campaign = request.path_params["campaign"]
+        if not usable_id(campaign):
+            return Response("No campaign can be called so.\n", 404, media_type="text/plain")
+        return RedirectResponse(await desk.live(campaign), 303)
+
     async def tick(request: Request) -> Response:
         await desk.tick()
         back = (await _form(request)).get("back")
@@ -88,6 +96,7 @@ def desk_routes(desk: Desk) -> list[Route]:
         Route("/dead-letters", dead_letters),
         Route("/dead-letters/replay", _guarded(replay), methods=["POST"]),
         Route("/status.json", status),
+        Route("/watch/{campaign}", watch),
         Route("/tick", _guarded(tick), methods=["POST"]),
         Route("/clock", _guarded(clock), methods=["POST"]),
     ]

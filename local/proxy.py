@@ -6,7 +6,9 @@ TRUSTED_HOPS=1 expects.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 
 import aiohttp
 from starlette.requests import ClientDisconnect, Request
@@ -15,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from yarl import URL
 
 MAX_BODY = 32 << 20  # bytes: https://cloud.google.com/run/quotas#request_limits
-TIMEOUT = 60.0  # seconds, as a step's on Google
+TIMEOUT = 60.0  # seconds of silence, as a step's on Google
 IDLE = 1.0  # seconds a connection is kept; gunicorn closes its end after 2, and a POST on a closed one is lost
 _OWN = {b"connection", b"expect", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 _GENERATED = ("accept", "accept-encoding", "content-type", "user-agent")  # what aiohttp would add
@@ -40,30 +42,47 @@ class Proxy:
         if body is None:
             await PlainTextResponse("The request is too large.", 413)(scope, receive, send)
             return
+        relaying = asyncio.create_task(self._relay(scope, body, receive, send))
+        leaving = asyncio.ensure_future(receive())  # all that can still come: the caller has left
         try:
-            status, headers, content = await self._ask(scope, body)
-        except TimeoutError:
-            await PlainTextResponse("The step did not answer in time.", 504)(scope, receive, send)
-        except aiohttp.ClientError:
-            again = {"retry-after": "1"}
-            await PlainTextResponse("The step is not running; it is started again.", 502, again)(scope, receive, send)
-        else:
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": content})
+            await asyncio.wait((relaying, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if relaying.done():
+                await relaying
+        finally:
+            relaying.cancel()
+            leaving.cancel()
 
-    async def _ask(self, scope: Scope, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def _relay(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Hand the answer on as it comes: a stream of events must not wait for its end."""
+        begun = False
+        try:
+            async with self._asked(scope, body) as answer:
+                headers = list(_passed(answer.raw_headers))
+                await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+                begun = True
+                async for chunk in answer.content.iter_any():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+        except (TimeoutError, aiohttp.ClientError) as error:
+            if begun:
+                raise  # the server cuts the connection, so that nobody takes a part for the whole
+            if isinstance(error, TimeoutError):
+                await PlainTextResponse("The step did not answer in time.", 504)(scope, receive, send)
+            else:
+                again = {"retry-after": "1"}
+                await PlainTextResponse("The step is not running; it is started again.", 502, again)(scope, receive, send)
+
+    def _asked(self, scope: Scope, body: bytes) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE),
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=TIMEOUT),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 skip_auto_headers=_GENERATED,
             )
         url = URL(f"{self._target}{_path(scope)}", encoded=True)
-        call = self._session.request(scope["method"], url, data=body or None, headers=_forwarded(scope), allow_redirects=False)
-        async with call as answer:
-            return answer.status, list(_passed(answer.raw_headers)), await answer.read()
+        return self._session.request(scope["method"], url, data=body or None, headers=_forwarded(scope), allow_redirects=False)
 
 
 async def _body(request: Request) -> bytes | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from base64 import b64encode
 from pathlib import Path
+from secrets import token_bytes, token_hex
 
 from local import starting
 from local.google import Google
@@ -13,6 +15,7 @@ from shared.errors import Conflict
 from shared.mail.source import Identity
 from shared.model import tenant
 from shared.model.cells import quote
+from shared.model.endpoint import parse
 from shared.model.paths import Paths
 from shared.ports import Create
 from shared.stack.store import open_store
@@ -20,6 +23,7 @@ from shared.stack.store import open_store
 SHEET = "ops-sheet"
 FOLDER = "templates"
 ZONE = "Europe/Lisbon"
+BOUNCES = "bounces.lumen-coffee.example"  # domain of the return paths
 NAME = "Lumen Coffee"
 IDENTITY = Identity(
     from_name=NAME,
@@ -30,11 +34,20 @@ IDENTITY = Identity(
 )
 
 
-def secrets(state: Path) -> FileSecrets:
+def secrets(state: Path, events_out: str = "") -> FileSecrets:
     """The twin's secrets, generated at its first start."""
     found = FileSecrets(state / "secrets")
     for name in ("pepper", "signing-key", "webhook-generic"):
         found.ensure(name)
+    try:
+        found.versions("webhook-inbound")
+    except FileNotFoundError:
+        found.add("webhook-inbound", token_hex(32).encode())  # this key is text
+    for endpoint in parse(events_out, local=True).values():
+        try:
+            found.versions(endpoint.secret)
+        except FileNotFoundError:
+            found.add(endpoint.secret, b"whsec_" + b64encode(token_bytes(32)))
     return found
 
 

@@ -30,9 +30,12 @@ from local.issuer import LocalIssuer
 from local.mailbox import Mailbox
 from local.mailbox_pages import mailbox_routes
 from local.pages import Desk, desk_routes
-from local.steps import PUSHED, STEPS, TICKED
+from local.returned import Returns
+from local.steps import STEPS, TICKED, subscriptions
 from shared import config
+from shared.links import Links
 from shared.model import console
+from shared.tokens import Tokens
 
 ISSUER = "https://issuer.twin.localhost"
 PUSHER = "pusher@twin.iam.localhost"
@@ -44,7 +47,10 @@ SYSTEM_TABS = (
     console.DASHBOARD,
     console.ACTIVITY,
     console.PROVIDERS,
+    console.REPORTS,
 )
+TENANT = "local"
+WATCHED = 12 * 3_600_000  # ms a live page's address works
 HERE = Path(__file__).parent
 
 
@@ -80,8 +86,9 @@ class Twin:
         _claim(self.state, stack)
         seed.templates(self.state / seed.FOLDER)
         self._issuer = LocalIssuer(self.state / "issuer", ISSUER)
-        self._secrets = seed.secrets(self.state)
-        self._stack = stacks.chosen(stack, stacks.Plan(self.state, self.url, STEPS, PUSHED, self._sign))
+        events_out = os.environ.get("EVENTS_OUT", "")
+        self._secrets = seed.secrets(self.state, events_out)
+        self._stack = stacks.chosen(stack, stacks.Plan(self.state, self.url, STEPS, subscriptions(events_out), self._sign))
         self._google = google_app(
             self.state, self.state / seed.FOLDER, seed.SHEET, folder_id=seed.FOLDER, system_tabs=SYSTEM_TABS
         )
@@ -109,7 +116,7 @@ class Twin:
         """Until it is cancelled; what was brought up is taken down in the opposite order."""
         async with AsyncExitStack() as up:
             up.callback(self._google.close)
-            mailbox = await self._mailbox()
+            mailbox, returns = await self._mailbox()
             up.push_async_callback(mailbox.stop)
             services = await up.enter_async_context(self._stack.services())
             settings = {**self._environment(mailbox.port), **services.settings}
@@ -117,7 +124,7 @@ class Twin:
             await seed.workbook_and_tenant(config.load(config.Base), self._google)
             apps = await up.enter_async_context(self._stack.steps({name: value for name, value in settings.items() if value}))
             self._tell(settings)
-            app = dispatch(apps, self._rest(mailbox, services))
+            app = dispatch(apps, self._rest(mailbox, returns, services))
             serving = await up.enter_async_context(self._listening(app))
             await services.bus.start()
             up.push_async_callback(services.bus.stop, grace=20)
@@ -126,17 +133,21 @@ class Twin:
             ready()
             await asyncio.wait([serving])
 
-    async def _mailbox(self) -> Mailbox:
-        [key] = await self._secrets.get("webhook-generic")
-        webhook = f"{self.url}/webhooks/generic"
+    async def _mailbox(self) -> tuple[Mailbox, Returns]:
+        """The mailbox, started, and what comes back of its mails."""
+        told, mailed = [(f"{self.url}/webhooks/{name}", await self._key(f"webhook-{name}")) for name in ("generic", "inbound")]
         clock = self._stack.clock
-        mailbox = Mailbox(self.state / "mailbox.db", 0, self._smtp_delay, webhook_url=webhook, secret=key.value, clock=clock)
+        mailbox = Mailbox(self.state / "mailbox.db", 0, self._smtp_delay, webhook_url=told[0], secret=told[1], clock=clock)
         await mailbox.start()
-        return mailbox
+        return mailbox, Returns(mailbox, clock, told, mailed)
+
+    async def _key(self, secret: str) -> bytes:
+        [version] = await self._secrets.get(secret)
+        return version.value
 
     @asynccontextmanager
     async def _listening(self, app: stacks.App) -> AsyncIterator[asyncio.Task[None]]:
-        server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+        server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1))
         serving = asyncio.create_task(server.serve(sockets=[self._socket]))
         try:
             yield serving
@@ -154,7 +165,7 @@ class Twin:
         return {
             "STACK": "embedded",
             "STATE_DIR": str(self.state),
-            "TENANT": "local",
+            "TENANT": TENANT,
             "PUBLIC_URL": self.url,
             "PUSH_AUTH": "oidc",
             "PUSH_AUDIENCE": self.url,
@@ -164,14 +175,16 @@ class Twin:
             "SHEETS_ENDPOINT": self.url,
             "DRIVE_ENDPOINT": self.url,
             "PROVIDERS": json.dumps([{"name": "mailbox", "kind": "smtp", "options": {**_MAILBOX, "port": str(smtp_port)}}]),
+            "BOUNCE_DOMAIN": seed.BOUNCES,
             "LEASE_MS": "15000",
             "BUDGET_MS": "8000",
             "RETRY_MS": "2000",
             "WAIT_MS": "2000",
             "REFRESH_MS": "0",
+            "EVENTS_OUT": os.environ.get("EVENTS_OUT", ""),
         }
 
-    def _rest(self, mailbox: Mailbox, services: stacks.Services) -> stacks.App:
+    def _rest(self, mailbox: Mailbox, returns: Returns, services: stacks.Services) -> stacks.App:
         desk = Desk(
             url=self.url,
             folder=self.state / seed.FOLDER,
@@ -179,9 +192,16 @@ class Twin:
             clock=self._stack.clock,
             mailbox=mailbox,
             tick=self.tick,
+            live=self._live,
         )
-        routes = [*services.routes, *self._google.routes, *mailbox_routes(mailbox), *desk_routes(desk)]
+        routes = [*services.routes, *self._google.routes, *mailbox_routes(mailbox, returns), *desk_routes(desk)]
         return Starlette(routes=[Mount("/static", StaticFiles(directory=HERE / "static")), *routes])
+
+    async def _live(self, campaign: str) -> str:
+        """A signed address, as `python -m ops live` makes it."""
+        clock = self._stack.clock
+        links = Links(self.url, await Tokens.load(self._secrets, clock))
+        return links.live(campaign, clock.now() + WATCHED, TENANT)
 
     async def _ticker(self) -> None:
         while True:

@@ -38,19 +38,19 @@ class Bus(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What either stack is told. `url` is the twin's; `pushed`: step -> the topic it consumes; `sign` makes a token for an audience."""
+    """What either stack is told. `url` is the twin's; `pushed`: subscription -> its step, its topic; `sign` makes a token."""
 
     state: Path
     url: str
     steps: Sequence[str]
-    pushed: Mapping[str, str]
+    pushed: Mapping[str, tuple[str, str]]
     sign: Callable[[str], str]
 
     def subscriptions(self, endpoint: Callable[[str], str]) -> list[Subscription]:
-        """One push subscription for each consumer; `endpoint` tells where a step is reached."""
+        """The push subscriptions; `endpoint` tells where a step is reached."""
         return [
-            Subscription(step, topic, endpoint(step), self.url, ack_deadline=60, min_backoff=0.5, max_backoff=30)
-            for step, topic in self.pushed.items()
+            Subscription(name, topic, endpoint(step), self.url, ack_deadline=60, min_backoff=0.5, max_backoff=30)
+            for name, (step, topic) in self.pushed.items()
         ]
 
 

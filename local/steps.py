@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from shared.model import batch, event
+from shared.model import batch, endpoint, event
 
-STEPS = ("subscribe", "unsubscribe", "track", "webhooks", "launch", "send_batch", "record", "sync_sheet")
-PUSHED = {"send_batch": batch.TOPIC, "record": event.TOPIC}  # step -> the topic it consumes
-TICKED = ("launch", "sync_sheet")
+STEPS = (
+    "subscribe",
+    "unsubscribe",
+    "track",
+    "live",
+    "webhooks",
+    "inbox",
+    "launch",
+    "send_batch",
+    "record",
+    "report",
+    "notify",
+    "sync_sheet",
+)
+PUSHED = {"send_batch": batch.TOPIC, "record": event.TOPIC, "notify": event.TOPIC}  # step -> the topic it consumes
+TICKED = ("launch", "inbox", "report", "sync_sheet")
 PUBLIC = tuple(step for step in STEPS if step not in (*PUSHED, *TICKED))
+
+
+def subscriptions(events_out: str) -> dict[str, tuple[str, str]]:
+    """Push subscription -> its step and topic: one a step, named after it, but of notify one for each endpoint of EVENTS_OUT."""
+    found = {step: (step, topic) for step, topic in PUSHED.items() if step != "notify"}
+    return found | {one.subscription: ("notify", event.TOPIC) for one in endpoint.parse(events_out, local=True).values()}

@@ -65,6 +65,38 @@ def dead_letters(
 
 
 @app.command()
+def events_out(
+    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="For --replay.")] = "",
+    endpoints: Annotated[str, typer.Option(envvar="EVENTS_OUT", help="As configured, to list those that never failed too.")] = "",
+    enable: Annotated[str, typer.Option(metavar="NAME", help="Post to this one again.")] = "",
+    replay: Annotated[str, typer.Option(metavar="NAME", help="Send this one's dead letters again.")] = "",
+    host: Annotated[str, typer.Option(envvar="PUBSUB_EMULATOR_HOST", help="An emulator in Google's place.")] = "",
+) -> None:
+    """Show how the endpoints are that events go out to; on the twin: STACK=embedded STATE_DIR=.twin/run TENANT=local."""
+    from ops import events_out as work
+    from shared import config
+    from shared.model.endpoint import parse
+    from shared.model.paths import Paths
+    from shared.stack.clock import open_clock
+    from shared.stack.store import open_store
+
+    async def done() -> None:
+        if replay:
+            typer.echo(await work.replay(project, host, replay))
+            return
+        given = config.load(config.Base)
+        store, paths = open_store(given), Paths(given.tenant)
+        if enable:
+            typer.echo(await work.enable(store, paths, enable))
+            return
+        async for line in work.listed(store, paths, parse(endpoints, local=True), open_clock(given).now()):
+            typer.echo(line)
+
+    with _told():
+        asyncio.run(done())
+
+
+@app.command()
 def trace(
     campaign: str, address: Annotated[str, typer.Argument(help="The reader's. It is not shown, or kept, anywhere.")]
 ) -> None:
@@ -80,6 +112,97 @@ def trace(
         given = config.load(config.Base)
         sid = sid_of(await only_pepper(open_secrets(given)), given.tenant, address)
         async for line in Trace(open_store(given), Paths(given.tenant), sid).of(campaign):
+            typer.echo(line)
+
+    with _told():
+        asyncio.run(work())
+
+
+@app.command()
+def live(
+    campaign: str, hours: Annotated[float, typer.Option(min=0.1, max=24 * 31, help="How long the link works.")] = 12
+) -> None:
+    """Print a link to a campaign's live page. Whoever has it may look. On the twin: STACK=embedded STATE_DIR=.twin/run TENANT=local
+    PUBLIC_URL=http://127.0.0.1:8080."""
+    from shared import config
+    from shared.errors import BadInput
+    from shared.links import Links
+    from shared.model.campaign import usable_id
+    from shared.stack.clock import open_clock
+    from shared.stack.secrets import open_secrets
+    from shared.tokens import Tokens
+
+    async def work() -> str:
+        if not usable_id(campaign):
+            raise BadInput("A campaign is named as in its row: C-0001.")
+        given = config.load(config.Base)
+        clock = open_clock(given)
+        links = Links(given.public_url, await Tokens.load(open_secrets(given), clock))
+        return links.live(campaign, clock.now() + round(hours * 3_600_000), given.tenant)
+
+    with _told():
+        typer.echo(asyncio.run(work()))
+
+
+@app.command()
+def lift(
+    reader: Annotated[str, typer.Argument(help="The address, or the id: 32 hex digits. No address is shown, or kept, anywhere.")],
+    reason: Annotated[str, typer.Option(help="The one to take back: hard_bounce, soft_bounces or unsubscribed.")],
+    by: Annotated[str, typer.Option(help="Who you are; kept with the lift.")],
+    why: Annotated[str, typer.Option(help="Why it is right; kept with the lift.")],
+) -> None:
+    """Take a suppression back. A complaint never is. On the twin: STACK=embedded STATE_DIR=.twin/run TENANT=local."""
+    from ops import lift as work
+    from shared import config
+    from shared.model.address import sid_of
+    from shared.model.paths import Paths
+    from shared.stack.clock import open_clock
+    from shared.stack.secrets import only_pepper, open_secrets
+    from shared.stack.store import open_store
+
+    async def done() -> str:
+        given = config.load(config.Base)
+        named = work.is_sid(reader)
+        sid = reader if named else sid_of(await only_pepper(open_secrets(given)), given.tenant, reader)
+        return await work.lift(open_store(given), Paths(given.tenant), sid, reason, by, why, open_clock(given).now())
+
+    with _told():
+        typer.echo(asyncio.run(done()))
+
+
+@app.command()
+def report(campaign: str) -> None:
+    """Print a campaign's report, a table for each breakdown."""
+    from ops import reports
+    from shared import config
+    from shared.model.paths import Paths
+    from shared.stack.store import open_store
+
+    async def work() -> None:
+        given = config.load(config.Base)
+        async for line in reports.shown(open_store(given), Paths(given.tenant), campaign):
+            typer.echo(line)
+
+    with _told():
+        asyncio.run(work())
+
+
+@app.command()
+def history(
+    reader: Annotated[str, typer.Argument(help="An address, which is not shown, or kept, anywhere; or a subscriber's id.")],
+) -> None:
+    """Print what became of every mail to a reader."""
+    from ops import reports
+    from shared import config
+    from shared.model.address import sid_of
+    from shared.model.paths import Paths
+    from shared.stack.secrets import only_pepper, open_secrets
+    from shared.stack.store import open_store
+
+    async def work() -> None:
+        given = config.load(config.Base)
+        sid = reader if reports.is_sid(reader) else sid_of(await only_pepper(open_secrets(given)), given.tenant, reader)
+        async for line in reports.history(open_store(given), Paths(given.tenant), sid):
             typer.echo(line)
 
     with _told():

@@ -101,7 +101,7 @@ class Smoke:
             self._say("left out  sign-up: no address was given (none is while paused), so no mail was seen to go out.")
         if len(self._regions) > 1:
             self._say(f"left out  other regions: of {', '.join(self._regions)} only the one nearest to here was asked.")
-        self._say("left out  launch, record and sync_sheet: no check calls them to do their work; their alerts tell.")
+        self._say("left out  launch, record, report, inbox, notify and sync_sheet: no check calls them; their alerts tell.")
         return all(held)
 
     async def tagged(self, url: str) -> bool:

@@ -6,6 +6,7 @@
     {base}/track/c?sp={track token}                        conversion, told by the site that a click went to
     {base}/unsubscribe/{leave token}                       one-click POST, and the page
     {base}/subscribe/confirm/{confirm token}               double opt-in
+    {base}/live/{live token}                               a running campaign's numbers
     b+{message token}@{domain}                             where a mail's bounces go (VERP)
 
 A hit needs no store: the link carries its target, so there is no open redirect, and links outlive purges.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from shared.errors import BadToken
@@ -25,6 +27,7 @@ from shared.tokens import Tokens
 MAX_LOCAL_PART = 64  # octets, RFC 5321 §4.5.3.1.1
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _PAIRS = [first + second for first in _BASE32 for second in _BASE32]
+_NOT_IN_A_LINK = re.compile(r"[\s\x00-\x1f]")
 _TRACKED = re.compile(r"(.*~.*~[^~]*)~([1-9a-f][0-9a-f]{0,9})")
 _RETURN_PATH = re.compile(r"[Bb]\+([^~@]+)~([A-Za-z2-7]{26})~([^~@.]*)\.([A-Za-z2-7]{26})")  # in base32
 
@@ -86,6 +89,11 @@ class Links:
         """`expires` in milliseconds."""
         return f"{self.base}/subscribe/confirm/{self.tokens.sign('confirm', f'{sid}.{consent}.{expires // 1000}')}"
 
+    def live(self, campaign: str, until: int, tenant: str) -> str:
+        """`until` in milliseconds. The tenant is signed and not shown."""
+        token = self.tokens.sign("live", f"{tenant}/{campaign}.{until // 1000}").removeprefix(f"{tenant}/")
+        return f"{self.base}/live/{token}"
+
     def read_track(self, token: str) -> tuple[MailRef, int]:
         """The mail, and when it was handed over (ms), 0 where the token does not say; raises BadToken, Unavailable."""
         text = self.tokens.verify("track", token)
@@ -117,15 +125,7 @@ class Links:
 
     def read_target(self, campaign: str, signed_target: str) -> tuple[int, str]:
         """(link number, target); raises BadToken for a target not signed for this campaign."""
-        n, _, encoded = self.tokens.verify("link", f"{campaign}/{signed_target}").removeprefix(f"{campaign}/").partition(".")
-        try:
-            target = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
-            number = int(n)
-        except ValueError:
-            raise BadToken("malformed link") from None
-        if not trackable(target):
-            raise BadToken("not a web link")
-        return number, target
+        return _target(self.tokens.verify("link", f"{campaign}/{signed_target}").removeprefix(f"{campaign}/"))
 
     def read_confirm(self, token: str, now: int) -> tuple[str, str]:
         """(sid, consent id); raises BadToken, also when expired at `now` (milliseconds)."""
@@ -133,6 +133,27 @@ class Links:
         if int(expires) * 1000 < now:
             raise BadToken("expired")
         return sid, consent
+
+    def read_live(self, token: str, tenant: str, now: int) -> tuple[str, int]:
+        """(campaign, until when in ms); raises BadToken, also for another tenant's and when expired at `now` (ms)."""
+        campaign, until = self.tokens.verify("live", f"{tenant}/{token}").removeprefix(f"{tenant}/").split(".")
+        if int(until) * 1000 <= now:
+            raise BadToken("expired")
+        return campaign, int(until) * 1000
+
+
+@lru_cache(maxsize=1024)  # the readers of a campaign follow the same few
+def _target(payload: str) -> tuple[int, str]:
+    """(link number, target) of a verified payload; raises BadToken."""
+    n, _, encoded = payload.partition(".")
+    try:
+        target = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+        number = int(n)
+    except ValueError:
+        raise BadToken("malformed link") from None
+    if not trackable(target):
+        raise BadToken("not a web link")
+    return number, target
 
 
 def _base32(data: bytes) -> str:
@@ -155,4 +176,4 @@ def trackable(target: str) -> bool:
         parts = urlsplit(target)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc) and not any(c.isspace() or ord(c) < 32 for c in target)
+    return parts.scheme in ("http", "https") and bool(parts.netloc) and not _NOT_IN_A_LINK.search(target)

@@ -62,8 +62,13 @@ METRICS: Final[Mapping[str, Metric]] = {
     "request_latency": Metric("Public requests that took over a second or failed on our side; no others", "ms", ("status",)),
     "refused": Metric("Webhooks, pushes and ticks without a valid proof of their sender", "1", ("status",)),
     "dead_tokens": Metric("Links whose proof does not hold, or no longer", "1", ("kind",)),
+    "replays": Metric("Callbacks of providers that had been taken before, and published nothing", "1", ("provider",)),
     "import_accepted": Metric("Rows of the Import tab that were taken in", "1"),
     "import_rejected": Metric("Rows of the Import tab that were not", "1"),
+    "events_delivered": Metric("Events that an endpoint of the operator's has taken", "1", ("endpoint",)),
+    "events_failed": Metric("Attempts to post an event to an endpoint that failed; they are made again", "1", ("endpoint",)),
+    "events_dropped": Metric("Events that were not posted because their endpoint is disabled", "1", ("endpoint",)),
+    "endpoints_disabled": Metric("Endpoints that get no more events: gone, or failing for days", "1", ("endpoint",)),
     "swept_batches": Metric("Batches that nobody held any more and the tick published again", "1"),
 }
 

@@ -20,6 +20,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,6 +37,12 @@ from shared.http import Response
 STRIPPED = "SIGNATURE_REMOVED_BY_GOOGLE"
 CLOCK_SKEW = 60  # seconds
 Message = Mapping[str, Any]
+_subscription: ContextVar[str] = ContextVar("subscription", default="")
+
+
+def subscription() -> str:
+    """The id of the subscription whose push is being handled, for a step that has several; "" where the push names none."""
+    return _subscription.get()
 
 
 def pushed(settings: Callable[[], Pushed]) -> Callable[[Callable[[Message], Awaitable[None]]], Endpoint]:
@@ -51,6 +58,7 @@ def pushed(settings: Callable[[], Pushed]) -> Callable[[Callable[[Message], Awai
                 envelope = Envelope.read(await _authenticated(request, settings()))
                 logs.carry(envelope.attributes, message_id=envelope.id, attempt=str(envelope.attempt))
                 taken.append(envelope)
+                _subscription.set(envelope.subscription)
                 await handle(envelope.message())
                 return Response(204)
 
@@ -177,6 +185,7 @@ class Envelope:
     id: str
     published: float  # seconds since the Unix epoch; 0: not said
     attempt: int  # 0: nobody counts, for the subscription has no dead letter
+    subscription: str  # its id, without the project; "": not said
 
     @classmethod
     def read(cls, body: bytes) -> Envelope:
@@ -187,6 +196,7 @@ class Envelope:
             if "message" not in envelope and "data" in envelope:
                 envelope = envelope["data"]
             message, attempt = envelope["message"], envelope.get("deliveryAttempt")
+            subscription = envelope.get("subscription")
             data, attributes, id = message.get("data"), message.get("attributes"), message.get("messageId")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise BadInput("not a push message") from None
@@ -198,6 +208,7 @@ class Envelope:
             id=id if isinstance(id, str) else "",
             published=_seconds(message.get("publishTime")),
             attempt=attempt if isinstance(attempt, int) else 0,
+            subscription=subscription.rpartition("/")[2] if isinstance(subscription, str) else "",
         )
 
     def message(self) -> Message:

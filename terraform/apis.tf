@@ -18,7 +18,7 @@ locals {
     "secretmanager",
     "sheets",
     "storage",
-  ], var.domain == null ? [] : ["compute"], var.budget == null ? [] : ["billingbudgets"], var.budget == null || var.repository == null ? [] : ["cloudbilling"]))
+  ], var.bigquery ? ["bigquery"] : [], var.domain == null ? [] : ["compute"], var.budget == null ? [] : ["billingbudgets"], var.budget == null || var.repository == null ? [] : ["cloudbilling"]))
 }
 
 resource "google_project_service" "api" {

@@ -23,7 +23,7 @@ locals {
     },
     {
       title   = "Dead letters: messages given up, to be replayed", unit = "messages", plot = "STACKED_AREA"
-      queries = [for step in keys(local.pushed) : [step, "max(${format(local.messages, "num_undelivered_messages", "${step}-dead")})"]]
+      queries = [for name in keys(local.subscriptions) : [name, "max(${format(local.messages, "num_undelivered_messages", "${name}-dead")})"]]
     },
     {
       title   = "Requests a minute, by step and answer", unit = "requests", plot = "STACKED_AREA"
@@ -31,7 +31,7 @@ locals {
     },
     {
       title   = "Errors of ours (5xx) a minute, by step", unit = "requests", plot = "STACKED_BAR"
-      queries = [for step in keys(local.steps) : [step, format(local.a_minute, format(local.requests, local.service[step], "5xx"))]]
+      queries = [for step in keys(local.deployed) : [step, format(local.a_minute, format(local.requests, local.service[step], "5xx"))]]
     },
     {
       title   = "Instances, by step", unit = "instances", plot = "STACKED_AREA"

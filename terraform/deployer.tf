@@ -20,7 +20,7 @@ locals {
     "roles/secretmanager.admin",
     "roles/serviceusage.serviceUsageAdmin",
     "roles/storage.admin",
-  ], var.domain == null ? [] : ["roles/compute.loadBalancerAdmin"])
+  ], var.bigquery ? ["roles/bigquery.dataOwner"] : [], var.domain == null ? [] : ["roles/compute.loadBalancerAdmin"])
 }
 
 resource "google_service_account" "deployer" {
@@ -31,6 +31,8 @@ resource "google_service_account" "deployer" {
 }
 
 resource "google_project_iam_member" "deployer" {
+  # checkov:skip=CKV_GCP_41:it deploys functions that run as an account a step; those accounts may not be there yet
+  # checkov:skip=CKV_GCP_49:it makes these accounts, and deploys functions that run as them; only pushes to main reach it
   for_each = toset(local.deployer_roles)
   project  = var.project
   role     = each.key
@@ -64,13 +66,16 @@ resource "google_cloudbuild_trigger" "main" {
     _STATE_BUCKET = var.state_bucket
     _VARIABLES = jsonencode({ # what was planned with here is planned with there
       alert_email        = var.alert_email
+      bigquery           = var.bigquery
       bounce_domain      = var.bounce_domain
       budget             = var.budget
       conversion_domains = var.conversion_domains
       dkim               = var.dkim
       domain             = var.domain
+      events_out         = var.events_out
       firestore_database = var.firestore_database
       firestore_location = var.firestore_location
+      inbox              = var.inbox
       mail_providers     = var.mail_providers
       paused             = var.paused
       project            = var.project

@@ -10,15 +10,20 @@ locals {
     console      = {}
     consents     = {}
     deliveries   = { labels = "CONTAINS" }
+    endpoints    = {}
     lifts        = {}
+    marks        = { due = "ASCENDING" }
+    minutes      = {}
     providers    = {}
+    reports      = { newest = "ASCENDING" }
+    summaries    = {}
     subscribers  = { segments = "CONTAINS", status = "ASCENDING" }
     suppressions = { reasons = "CONTAINS" }
     tenants      = {}
   }
 
   # collection group => the field that holds the time after which a document may go.
-  expiring = { batches = "expires_at", callbacks = "expires_at" }
+  expiring = { batches = "expires_at", callbacks = "expires_at", minutes = "expires_at" }
 }
 
 resource "google_firestore_database" "this" {

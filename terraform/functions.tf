@@ -1,13 +1,16 @@
 # The map of the functions, in the order of the flow. README's table, the topics, the accounts and their rights all follow from it.
 #
-#   trigger      http: anybody; tick: Cloud Scheduler, every minute; a topic's name: Pub/Sub pushes its messages
+#   wanted       whether it is deployed; left out: always
+#   trigger      http: anybody; tick: Cloud Scheduler; a topic's name: Pub/Sub pushes its messages
+#   every        of a tick: minutes from one to the next
 #   store        what it does with Firestore's documents: get, list (pages and counts), create, update, delete
 #   objects      what it does with the files in the bucket: create, get, list
 #   publishes    topics
 #   secrets      names in Secret Manager
 #   env          settings of its own; those that several have are added below
 #   concurrency  requests at a time in an instance; max, min: instances. cpu: of an instance
-#   timeout      seconds. send_batch begins no window after 48 of them, but ends the one that it has begun, however slow the server
+#   timeout      seconds. send_batch begins no window after 48 of them, but ends the one that it has begun, however slow the server;
+#                live ends a stream after 240, and keeps room for pages beside its 200 streams (docs/live.md)
 locals {
   steps = {
     subscribe = {
@@ -21,6 +24,7 @@ locals {
     }
     launch = {
       trigger   = "tick"
+      every     = 1
       store     = ["get", "list", "create", "update"]
       objects   = ["create", "get", "list"]
       publishes = ["send-requests"]
@@ -38,7 +42,7 @@ locals {
       store     = ["get", "list", "create", "update"]
       objects   = ["get", "list"]
       publishes = ["engagement-events", "send-requests"]
-      secrets   = ["signing-key"] # and those of local.own
+      secrets   = ["signing-key"] # and those of local.given
       env = {
         PROVIDERS     = jsonencode(var.mail_providers)
         BOUNCE_DOMAIN = var.bounce_domain == null ? "" : var.bounce_domain
@@ -56,14 +60,40 @@ locals {
       env       = { CONVERSION_DOMAINS = join(",", var.conversion_domains) }
       timeout   = 15, memory = "512Mi", cpu = "1", concurrency = 250, min = 0, max = 10
     }
+    live = {
+      trigger   = "http"
+      store     = ["get", "list"]
+      objects   = []
+      publishes = []
+      secrets   = ["signing-key"]
+      env       = {}
+      timeout   = 300, memory = "512Mi", cpu = "1", concurrency = 250, min = 0, max = 3
+    }
     webhooks = {
       trigger   = "http"
       store     = ["get", "create"]
       objects   = ["get", "create"]
       publishes = ["engagement-events"]
-      secrets   = ["signing-key", "webhook-generic"] # and those of local.called
+      secrets   = ["signing-key", "webhook-generic"] # and those of local.given
       env       = {}
       timeout   = 15, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 10
+    }
+    inbox = {
+      wanted    = var.inbox != null
+      trigger   = "tick"
+      every     = 5
+      store     = []
+      objects   = []
+      publishes = ["engagement-events"]
+      secrets   = ["signing-key"] # and that of local.given
+      env = {
+        IMAP_HOST     = try(var.inbox.host, "")
+        IMAP_PORT     = try(tostring(var.inbox.port), "")
+        IMAP_USER     = try(var.inbox.user, "")
+        IMAP_FOLDER   = try(var.inbox.folder, "")
+        IMAP_SECURITY = try(var.inbox.security, "")
+      }
+      timeout = 120, memory = "512Mi", cpu = "1", concurrency = 1, min = 0, max = 2
     }
     unsubscribe = {
       trigger   = "http"
@@ -83,8 +113,29 @@ locals {
       env       = {}
       timeout   = 60, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 10
     }
+    notify = {
+      wanted    = length(var.events_out) > 0
+      trigger   = "engagement-events"
+      store     = ["get", "create", "update"]
+      objects   = []
+      publishes = []
+      secrets   = [] # but those of local.given
+      env       = { EVENTS_OUT = jsonencode(var.events_out) }
+      timeout   = 60, memory = "512Mi", cpu = "1", concurrency = 250, min = 0, max = 10
+    }
+    report = {
+      trigger   = "tick"
+      every     = 5
+      store     = ["get", "list", "create", "update"]
+      objects   = []
+      publishes = []
+      secrets   = []
+      env       = {}
+      timeout   = 170, memory = "1Gi", cpu = "1", concurrency = 1, min = 0, max = 2
+    }
     sync_sheet = {
       trigger   = "tick"
+      every     = 1
       store     = ["get", "list", "create", "update"]
       objects   = []
       publishes = []
@@ -94,16 +145,17 @@ locals {
     }
   }
 
-  region  = var.regions[0]
-  public  = toset([for step, given in local.steps : step if given.trigger == "http"])
-  ticked  = toset([for step, given in local.steps : step if given.trigger == "tick"])
-  pushed  = { for step, given in local.steps : step => given.trigger if !contains(["http", "tick"], given.trigger) }
-  private = setunion(local.ticked, keys(local.pushed))
-  service = { for step in keys(local.steps) : step => replace(step, "_", "-") } # the name of its function and of its Cloud Run service
+  region   = var.regions[0]
+  deployed = { for step, given in local.steps : step => given if try(given.wanted, true) }
+  public   = toset([for step, given in local.deployed : step if given.trigger == "http"])
+  ticked   = toset([for step, given in local.deployed : step if given.trigger == "tick"])
+  pushed   = { for step, given in local.deployed : step => given.trigger if !contains(["http", "tick"], given.trigger) }
+  private  = setunion(local.ticked, keys(local.pushed))
+  service  = { for step in keys(local.deployed) : step => replace(step, "_", "-") } # the name of its function and of its Cloud Run service
 
   # One function a step, and each public one once more in every further region.
   functions = merge(
-    { for step in keys(local.steps) : step => { step = step, region = local.region } },
+    { for step in keys(local.deployed) : step => { step = step, region = local.region } },
     { for pair in setproduct(local.public, slice(var.regions, 1, length(var.regions))) : "${pair[0]}@${pair[1]}" => { step = pair[0], region = pair[1] } },
   )
 
@@ -112,7 +164,7 @@ locals {
   endpoint   = { for step in local.private : step => "https://${local.service[step]}-${data.google_project.this.number}.${local.region}.run.app" }
   public_url = var.domain == null ? "https://${local.region}-${var.project}.cloudfunctions.net" : "https://${var.domain}"
 
-  env = { for step, given in local.steps : step => merge(
+  env = { for step, given in local.deployed : step => merge(
     {
       FUNCTION_USE_ASGI    = "1"
       LOG_EXECUTION_ID     = "false" # the framework would write its own span over ours
@@ -136,7 +188,7 @@ locals {
 
 # Named after what is in it: a step whose files did not change is not built again. `make stage` makes the archives.
 resource "google_storage_bucket_object" "source" {
-  for_each = local.steps
+  for_each = local.deployed
   bucket   = google_storage_bucket.sources.name
   name     = "${each.key}-${filesha256("${path.module}/../build/${each.key}.zip")}.zip"
   source   = "${path.module}/../build/${each.key}.zip"

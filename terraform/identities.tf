@@ -2,7 +2,7 @@
 # Google's are wider, and granted on the topic, secret or bucket wherever that can be.
 
 resource "google_service_account" "step" {
-  for_each     = local.steps
+  for_each     = local.deployed
   account_id   = "step-${local.service[each.key]}"
   display_name = "Runs ${each.key}"
   depends_on   = [google_project_service.api]
@@ -20,7 +20,7 @@ resource "google_service_account" "caller" {
 # https://cloud.google.com/firestore/docs/security/iam
 
 resource "google_project_iam_custom_role" "store" {
-  for_each    = { for step, given in local.steps : step => given.store if length(given.store) > 0 }
+  for_each    = { for step, given in local.deployed : step => given.store if length(given.store) > 0 }
   role_id     = "pipeline_store_${each.key}"
   title       = "Subscriber Pipeline: what ${each.key} does with documents"
   permissions = [for verb in each.value : "datastore.entities.${verb}"]
@@ -42,7 +42,7 @@ resource "google_project_iam_member" "store" {
 # --- Pub/Sub
 
 resource "google_pubsub_topic_iam_member" "publisher" {
-  for_each = merge([for step, given in local.steps : { for topic in given.publishes : "${step} ${topic}" => { step = step, topic = topic } }]...)
+  for_each = merge([for step, given in local.deployed : { for topic in given.publishes : "${step} ${topic}" => { step = step, topic = topic } }]...)
   topic    = google_pubsub_topic.events[each.value.topic].name
   role     = "roles/pubsub.publisher"
   member   = google_service_account.step[each.value.step].member
@@ -58,14 +58,14 @@ resource "google_service_account_iam_member" "push" {
 
 # Pub/Sub itself moves what a step keeps refusing.
 resource "google_pubsub_topic_iam_member" "dead" {
-  for_each = local.pushed
+  for_each = local.subscriptions
   topic    = google_pubsub_topic.dead[each.key].name
   role     = "roles/pubsub.publisher"
   member   = google_project_service_identity.pubsub.member
 }
 
 resource "google_pubsub_subscription_iam_member" "dead" {
-  for_each     = local.pushed
+  for_each     = local.subscriptions
   subscription = google_pubsub_subscription.push[each.key].name
   role         = "roles/pubsub.subscriber"
   member       = google_project_service_identity.pubsub.member
@@ -81,14 +81,14 @@ resource "google_project_iam_custom_role" "secret" {
 }
 
 resource "google_secret_manager_secret_iam_member" "reader" {
-  for_each  = merge([for step, given in local.steps : { for secret in given.secrets : "${step} ${secret}" => { step = step, secret = secret } }]...)
+  for_each  = merge([for step, given in local.deployed : { for secret in given.secrets : "${step} ${secret}" => { step = step, secret = secret } }]...)
   secret_id = google_secret_manager_secret.this[each.value.secret].secret_id
   role      = google_project_iam_custom_role.secret.id
   member    = google_service_account.step[each.value.step].member
 }
 
-resource "google_secret_manager_secret_iam_member" "own" {
-  for_each  = merge({ for name in local.own : name => "send_batch" }, { for name in local.called : name => "webhooks" })
+resource "google_secret_manager_secret_iam_member" "given" {
+  for_each  = local.given
   secret_id = google_secret_manager_secret.this[each.key].secret_id
   role      = google_project_iam_custom_role.secret.id
   member    = google_service_account.step[each.value].member
@@ -97,7 +97,7 @@ resource "google_secret_manager_secret_iam_member" "own" {
 # --- Objects
 
 resource "google_project_iam_custom_role" "objects" {
-  for_each    = { for step, given in local.steps : step => given.objects if length(given.objects) > 0 }
+  for_each    = { for step, given in local.deployed : step => given.objects if length(given.objects) > 0 }
   role_id     = "pipeline_objects_${each.key}"
   title       = "Subscriber Pipeline: what ${each.key} does with files"
   permissions = [for verb in each.value : "storage.objects.${verb}"]

@@ -4,22 +4,27 @@
 locals {
   # METRICS of shared/logs.py, in its order; a test compares the two. All are distributions: a counter would count entries, not mails.
   metrics = {
-    mails_sent       = { description = "Mails that a provider accepted", unit = "1", labels = ["kind"] }
-    mails_failed     = { description = "Mails refused, given up, or impossible to make", unit = "1", labels = ["kind"] }
-    mails_deferred   = { description = "Hand-overs put off until later; a mail may be put off several times", unit = "1", labels = ["kind"] }
-    mails_unknown    = { description = "Mails handed over whose answer was never seen", unit = "1", labels = ["kind"] }
-    mails_suppressed = { description = "Mails not made because the reader is suppressed", unit = "1", labels = ["kind"] }
-    mails_skipped    = { description = "Mails not made because the reader left the segment or joined too late", unit = "1", labels = ["kind"] }
-    mails_cancelled  = { description = "Mails not made because the campaign was cancelled", unit = "1", labels = ["kind"] }
-    provider_latency = { description = "A window of mails, from hand-over to the last answer", unit = "ms", labels = ["kind"] }
-    push_latency     = { description = "Handling one pushed message", unit = "ms", labels = ["status"] }
-    push_lag         = { description = "From publishing a message to handling it", unit = "ms", labels = ["status"] }
-    request_latency  = { description = "Public requests that took over a second or failed on our side; no others", unit = "ms", labels = ["status"] }
-    refused          = { description = "Webhooks, pushes and ticks without a valid proof of their sender", unit = "1", labels = ["status"] }
-    dead_tokens      = { description = "Links whose proof does not hold, or no longer", unit = "1", labels = ["kind"] }
-    import_accepted  = { description = "Rows of the Import tab that were taken in", unit = "1", labels = [] }
-    import_rejected  = { description = "Rows of the Import tab that were not", unit = "1", labels = [] }
-    swept_batches    = { description = "Batches that nobody held any more and the tick published again", unit = "1", labels = [] }
+    mails_sent         = { description = "Mails that a provider accepted", unit = "1", labels = ["kind"] }
+    mails_failed       = { description = "Mails refused, given up, or impossible to make", unit = "1", labels = ["kind"] }
+    mails_deferred     = { description = "Hand-overs put off until later; a mail may be put off several times", unit = "1", labels = ["kind"] }
+    mails_unknown      = { description = "Mails handed over whose answer was never seen", unit = "1", labels = ["kind"] }
+    mails_suppressed   = { description = "Mails not made because the reader is suppressed", unit = "1", labels = ["kind"] }
+    mails_skipped      = { description = "Mails not made because the reader left the segment or joined too late", unit = "1", labels = ["kind"] }
+    mails_cancelled    = { description = "Mails not made because the campaign was cancelled", unit = "1", labels = ["kind"] }
+    provider_latency   = { description = "A window of mails, from hand-over to the last answer", unit = "ms", labels = ["kind"] }
+    push_latency       = { description = "Handling one pushed message", unit = "ms", labels = ["status"] }
+    push_lag           = { description = "From publishing a message to handling it", unit = "ms", labels = ["status"] }
+    request_latency    = { description = "Public requests that took over a second or failed on our side; no others", unit = "ms", labels = ["status"] }
+    refused            = { description = "Webhooks, pushes and ticks without a valid proof of their sender", unit = "1", labels = ["status"] }
+    dead_tokens        = { description = "Links whose proof does not hold, or no longer", unit = "1", labels = ["kind"] }
+    replays            = { description = "Callbacks of providers that had been taken before, and published nothing", unit = "1", labels = ["provider"] }
+    import_accepted    = { description = "Rows of the Import tab that were taken in", unit = "1", labels = [] }
+    import_rejected    = { description = "Rows of the Import tab that were not", unit = "1", labels = [] }
+    events_delivered   = { description = "Events that an endpoint of the operator's has taken", unit = "1", labels = ["endpoint"] }
+    events_failed      = { description = "Attempts to post an event to an endpoint that failed; they are made again", unit = "1", labels = ["endpoint"] }
+    events_dropped     = { description = "Events that were not posted because their endpoint is disabled", unit = "1", labels = ["endpoint"] }
+    endpoints_disabled = { description = "Endpoints that get no more events: gone, or failing for days", unit = "1", labels = ["endpoint"] }
+    swept_batches      = { description = "Batches that nobody held any more and the tick published again", unit = "1", labels = [] }
   }
 
   # Each bucket is that much wider than the one before it, so the borders end far beyond what can happen.
@@ -36,8 +41,10 @@ locals {
   messages = "pubsub_googleapis_com:subscription_%s{monitored_resource=\"pubsub_subscription\",subscription_id=~\"%s\"}"
 
   public_services = join("|", [for step in local.public : local.service[step]])
-  push_names      = join("|", keys(local.pushed))
-  dead_names      = join("|", [for step in keys(local.pushed) : "${step}-dead"])
+  dead_names      = join("|", concat([for name in keys(local.subscriptions) : "${name}-dead"], google_pubsub_subscription.bigquery_dead[*].name))
+
+  # Not those of notify: that an endpoint does not answer for a while is for its owner to see, and ends as a dead letter or a disabled one.
+  push_names = join("|", [for name, given in local.subscriptions : name if given.step != "notify"])
 }
 
 resource "google_logging_metric" "this" {
@@ -150,12 +157,20 @@ resource "google_monitoring_uptime_check_config" "health" {
 locals {
   thresholds = {
     age     = 600  # seconds a message may wait: the longest back-off between two pushes
-    quiet   = 10   # minutes without a tick that succeeded: nine may fail or be late
+    quiet   = 10   # ticks in a row that did not succeed: nine may fail or be late
     errors  = 5    # answers 5xx of one public step in five minutes: a single one is retried by whoever asked
     share   = 0.05 # of an hour's mails may fail: providers close accounts that go on against more
     fewest  = 20   # mails must have failed for their share to mean anything
     leave   = 10   # dead unsubscribe links in an hour: mail programs cut a link now and then
     refused = 100  # calls without a proof in ten minutes: one scanner knocks less often
+  }
+
+  # What it means that a tick is not made.
+  idle = {
+    launch     = "no campaign starts and none that waits goes on"
+    inbox      = "bounces wait in their mailbox, and who cannot be reached is mailed again; the log says whether it lets us in"
+    report     = "campaigns' breakdowns are as they were"
+    sync_sheet = "the Sheet stands still"
   }
 
   # name => what an alert asks in PromQL, for how long it must hold, whether it is about what var.paused stops, what to do
@@ -164,7 +179,7 @@ locals {
       title    = "Messages were given up", severity = "CRITICAL", moving = false, duration = "0s"
       query    = "max by (subscription_id) (${format(local.messages, "num_undelivered_messages", local.dead_names)}) > 0"
       text     = "A step refused the same message a hundred times, over about 15 hours. Nothing is lost: it waits 31 days. Find out why, repair it, then replay (docs/operations.md, dead letters)."
-      commands = [for step in keys(local.pushed) : "gcloud pubsub subscriptions pull ${step}-dead --limit=10 --project=${var.project}"]
+      commands = [for name in keys(local.subscriptions) : "gcloud pubsub subscriptions pull ${name}-dead --limit=10 --project=${var.project}"]
     }
     waiting = {
       title    = "Messages wait too long", severity = "ERROR", moving = true, duration = "300s"
@@ -203,11 +218,18 @@ locals {
       commands = ["gcloud secrets versions list signing-key --project=${var.project}", "gcloud logging read 'jsonPayload.metrics.dead_tokens:* AND jsonPayload.kind=\"leave\"' --freshness=1h --limit=20 --project=${var.project}"]
     }
     }, {
+    for name in ["endpoints_disabled"] : name => {
+      title    = "An endpoint gets no more events", severity = "ERROR", moving = false, duration = "0s"
+      query    = "sum by (endpoint) (increase(${local.mails.endpoints_disabled}[30m])) > 0"
+      text     = "It answered 410, or has failed for five days. What happens from now on is dropped for it, and counted; what failed before waits as dead letters. Ask its owner, then enable it and replay (docs/events-out.md)."
+      commands = [".venv/bin/python -m ops events-out"]
+    } if length(var.events_out) > 0
+    }, {
     # "or vector(0)": a step that was never called has no series, and an alert on absence waits for a first one.
     for step in local.ticked : "tick_${step}" => {
       title    = "${step} does not run", severity = "CRITICAL", moving = true, duration = "0s"
-      query    = "(sum(increase(${format(local.requests, local.service[step], "2xx")}[${local.thresholds.quiet}m])) or vector(0)) < 1"
-      text     = "No tick of ${step} has succeeded for ${local.thresholds.quiet} minutes, so ${step == "launch" ? "no campaign starts and none that waits goes on" : "the Sheet stands still"}. After a first deployment it means that make bootstrap is still to be run. The next tick that succeeds catches up."
+      query    = "(sum(increase(${format(local.requests, local.service[step], "2xx")}[${local.thresholds.quiet * local.steps[step].every}m])) or vector(0)) < 1"
+      text     = "No tick of ${step} has succeeded for ${local.thresholds.quiet * local.steps[step].every} minutes, so ${local.idle[step]}. After a first deployment it means that make bootstrap is still to be run. The next tick that succeeds catches up."
       commands = ["gcloud scheduler jobs describe tick-${local.service[step]} --location=${local.region} --project=${var.project}", "gcloud logging read 'resource.labels.service_name=\"${local.service[step]}\" AND severity>=WARNING' --freshness=1h --limit=20 --project=${var.project}"]
     }
   })

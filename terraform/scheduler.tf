@@ -1,10 +1,10 @@
-# The ticks: each private step without a topic is called every minute. Two at once are harmless, so is one that is missed.
+# The ticks: each private step without a topic is called every so many minutes. Two at once are harmless, so is one that is missed.
 
 resource "google_cloud_scheduler_job" "tick" {
   for_each         = local.ticked
   name             = "tick-${local.service[each.key]}"
   region           = local.region
-  schedule         = "* * * * *"
+  schedule         = "*/${local.steps[each.key].every} * * * *"
   time_zone        = "Etc/UTC"
   paused           = var.paused
   attempt_deadline = "${local.steps[each.key].timeout + 10}s" # longer than the function may take

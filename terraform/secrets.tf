@@ -2,14 +2,17 @@
 # what somebody else gives us is added by hand: README, "Going live". Rotation: docs/operations.md.
 
 locals {
-  # Those of the operator's own accounts and keys, which send_batch reads.
-  own = concat([for one in var.mail_providers : "provider-${one.name}"], var.dkim == null ? [] : ["dkim-key"])
-
-  # What the callbacks of providers are proved with, which webhooks reads.
-  called = [for name in var.webhook_providers : "webhook-${name}"]
+  # What the operator has from somebody else, or made: name => the step that reads it.
+  given = merge(
+    { for one in var.mail_providers : "provider-${one.name}" => "send_batch" },
+    { for _ in var.dkim[*] : "dkim-key" => "send_batch" },
+    { for name in var.webhook_providers : "webhook-${name}" => "webhooks" }, # what callbacks are proved with
+    { for _ in var.inbox[*] : "imap-password" => "inbox" },
+    { for one in var.events_out : "events-out-${one.name}" => "notify" }, # what posts are signed with
+  )
 
   # name => whether its first version is made up here
-  secrets = merge({ for name in concat(local.own, local.called) : name => false }, {
+  secrets = merge({ for name in keys(local.given) : name => false }, {
     pepper          = true # turns an address into a subscriber's id: it can never change
     signing-key     = true # signs the links in mails
     webhook-generic = true # the other side has to be told: gcloud secrets versions access

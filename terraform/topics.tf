@@ -1,7 +1,13 @@
 # Topics, the push subscriptions of the private steps, and where their dead letters wait to be replayed (docs/operations.md).
 
 locals {
-  topics = toset(concat(values(local.pushed), flatten([for given in values(local.steps) : given.publishes])))
+  topics = toset(concat(values(local.pushed), flatten([for given in values(local.deployed) : given.publishes])))
+
+  # Name => whom it pushes what: one a step, but of notify one an endpoint. Each endpoint has its own retries and dead letters.
+  subscriptions = merge(
+    { for step, topic in local.pushed : step => { step = step, topic = topic } if step != "notify" },
+    { for one in var.events_out : "notify-${one.name}" => { step = "notify", topic = local.pushed.notify } },
+  )
 }
 
 resource "google_pubsub_topic" "events" {
@@ -13,17 +19,17 @@ resource "google_pubsub_topic" "events" {
 
 resource "google_pubsub_topic" "dead" {
   # checkov:skip=CKV_GCP_83:a dead letter holds ids, as the message did
-  for_each   = local.pushed
+  for_each   = local.subscriptions
   name       = "${each.key}-dead"
   depends_on = [google_project_service.api]
 }
 
 resource "google_pubsub_subscription" "push" {
-  for_each                   = local.pushed
+  for_each                   = local.subscriptions
   name                       = each.key
-  topic                      = google_pubsub_topic.events[each.value].id
-  ack_deadline_seconds       = local.steps[each.key].timeout # of a push, the time that its request may take
-  message_retention_duration = "2678400s"                    # 31 days, the most there is: a pause or an outage loses nothing
+  topic                      = google_pubsub_topic.events[each.value.topic].id
+  ack_deadline_seconds       = local.steps[each.value.step].timeout # of a push, the time that its request may take
+  message_retention_duration = "2678400s"                           # 31 days, the most there is: a pause or an outage loses nothing
 
   expiration_policy {
     ttl = "" # never, however quiet it is
@@ -31,11 +37,11 @@ resource "google_pubsub_subscription" "push" {
 
   # Paused, it keeps its messages and pushes none.
   dynamic "push_config" {
-    for_each = var.paused ? [] : [local.endpoint[each.key]]
+    for_each = var.paused ? [] : [local.endpoint[each.value.step]]
     content {
       push_endpoint = push_config.value
       oidc_token {
-        service_account_email = google_service_account.caller[each.key].email
+        service_account_email = google_service_account.caller[each.value.step].email
         audience              = push_config.value
       }
     }
@@ -56,7 +62,7 @@ resource "google_pubsub_subscription" "push" {
 
 # Nobody is pushed these: they wait for an operator.
 resource "google_pubsub_subscription" "dead" {
-  for_each                   = local.pushed
+  for_each                   = local.subscriptions
   name                       = "${each.key}-dead"
   topic                      = google_pubsub_topic.dead[each.key].id
   ack_deadline_seconds       = 60

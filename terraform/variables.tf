@@ -107,12 +107,67 @@ variable "mail_providers" {
 }
 
 variable "webhook_providers" {
-  description = "Who tells what became of mails, besides generic, which is always there. What each proves its callbacks with goes into the secret webhook-NAME (docs/operations.md)."
+  description = "Who tells what became of mails, besides generic, which is always there; inbound takes whole bounces from a mail server (docs/bounces.md). What each proves its callbacks with goes into the secret webhook-NAME (docs/operations.md)."
   type        = list(string)
   default     = []
   validation {
-    condition     = alltrue([for name in var.webhook_providers : contains(["brevo", "mailgun", "mailjet", "mandrill", "postmark", "resend", "sendgrid", "ses", "sparkpost", "twilio"], name)])
-    error_message = "Each is brevo, mailgun, mailjet, mandrill, postmark, resend, sendgrid, ses, sparkpost or twilio."
+    condition     = alltrue([for name in var.webhook_providers : contains(["brevo", "inbound", "mailgun", "mailjet", "mandrill", "postmark", "resend", "sendgrid", "ses", "sparkpost", "twilio"], name)])
+    error_message = "Each is brevo, inbound, mailgun, mailjet, mandrill, postmark, resend, sendgrid, ses, sparkpost or twilio."
+  }
+}
+
+variable "events_out" {
+  description = "Whom every event of a mail is posted to (docs/events-out.md): name, an https url, which types and whose campaigns' (empty: all). What each is signed with goes into the secret events-out-NAME. Empty: nobody, and nothing of it is deployed."
+  type = list(object({
+    name      = string
+    url       = string
+    types     = optional(list(string), [])
+    campaigns = optional(list(string), [])
+  }))
+  default = []
+  validation {
+    condition     = length(distinct(var.events_out[*].name)) == length(var.events_out)
+    error_message = "Each has a name of its own."
+  }
+  validation {
+    condition     = alltrue([for one in var.events_out : can(regex("^[a-z0-9][a-z0-9-]{0,29}$", one.name)) && !endswith(one.name, "-dead")])
+    error_message = "A name is lowercase letters, digits and hyphens, 30 at most, and does not end in -dead."
+  }
+  validation {
+    condition     = alltrue([for one in var.events_out : can(regex("^https://[A-Za-z0-9.-]+(:[1-9][0-9]{0,4})?([/?][!\"$-~]*)?$", one.url))])
+    error_message = "url is an https:// address without a user, a password or a fragment."
+  }
+  validation {
+    condition     = alltrue([for type in flatten(var.events_out[*].types) : contains(["mail.delivered", "mail.deferred", "mail.opened", "mail.clicked", "mail.bounced", "mail.complained", "mail.unsubscribed", "mail.converted", "mail.unknown"], type)])
+    error_message = "types are mail.delivered, mail.deferred, mail.opened, mail.clicked, mail.bounced, mail.complained, mail.unsubscribed, mail.converted and mail.unknown."
+  }
+  validation {
+    condition     = alltrue([for id in flatten(var.events_out[*].campaigns) : can(regex("^[A-Za-z0-9][A-Za-z0-9-]{0,39}$", id))])
+    error_message = "campaigns are ids, such as C-0001."
+  }
+}
+
+variable "inbox" {
+  description = "The mailbox that bounces come to, read by IMAP every five minutes (docs/bounces.md). security: tls (port 993), or starttls (mostly 143). The password goes into the secret imap-password. Null: none is read, and nothing of it is deployed."
+  type = object({
+    host     = string
+    port     = optional(number, 993)
+    user     = string
+    folder   = optional(string, "INBOX")
+    security = optional(string, "tls")
+  })
+  default = null
+  validation {
+    condition     = var.inbox == null || can(regex("^[A-Za-z0-9.-]+\\.[A-Za-z0-9-]+$", var.inbox.host)) && try(var.inbox.port >= 1 && var.inbox.port <= 65535, false)
+    error_message = "host is a host name, such as imap.lumen-coffee.com, and port a number to 65535."
+  }
+  validation {
+    condition     = var.inbox == null || can(regex("^[ -~]+\n[ -~]+$", "${var.inbox.user}\n${var.inbox.folder}"))
+    error_message = "user and folder are ASCII, a folder's name in modified UTF-7 (RFC 3501 5.1.3)."
+  }
+  validation {
+    condition     = var.inbox == null || try(contains(["tls", "starttls"], var.inbox.security), false)
+    error_message = "security is tls or starttls: a password never travels in the clear."
   }
 }
 
@@ -176,6 +231,12 @@ variable "budget" {
     condition     = var.budget == null || can(regex("^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$", var.budget.billing_account)) && try(var.budget.amount >= 1, false)
     error_message = "billing_account as in 012345-6789AB-CDEF01, and an amount of at least 1."
   }
+}
+
+variable "bigquery" {
+  description = "true writes every engagement event into a BigQuery table as well, for questions of your own (docs/analytics.md)."
+  type        = bool
+  default     = false
 }
 
 variable "repository" {

@@ -102,7 +102,7 @@ def _object_get(name: str) -> Iterator[Fact]:
 
 def _secret(name: str) -> Iterator[Fact]:
     kind = name.partition("-")[0]
-    yield "secrets", f"{kind}-*" if kind in ("provider", "webhook") else name
+    yield "secrets", f"{kind}-*" if kind in ("events", "provider", "webhook") else name
 
 
 def _published(topic: str, messages: Sequence[Mapping[str, Any]]) -> Iterator[Fact]:

@@ -73,7 +73,7 @@ async def freeze(
         name=name, data=data, subject=subject, campaign=campaign, identity=identity, bulk=not single, tracked=not single
     )
     try:
-        await asyncio.to_thread(compile, source, links, KNOWN, CONFIRM_URL if single else frozenset())
+        compiled = await asyncio.to_thread(compile, source, links, KNOWN, CONFIRM_URL if single else frozenset())
     except BadTemplate as error:
         raise BadTemplate(f"The template {file.name} cannot be sent: {error}") from None
     digest = hashlib.sha256(data).hexdigest()
@@ -88,4 +88,5 @@ async def freeze(
         "identity": asdict(identity),
         "bulk": not single,
         "tracked": not single,
+        "links": {str(number): target for number, target in compiled.links},  # by which reports name them
     }

@@ -2,18 +2,21 @@
 
 Consumes engagement-events (published by track, webhooks, unsubscribe and send_batch). Blind writes: one of the delivery, and in the same
 commit a complaint, a bounce for good or an unsubscribe at a provider's suppresses the subscriber; a soft bounce that counts or a
-delivery is noted there, or a person's open or click, or that it was a machine's after all. Bounces and deliveries are what decides about
-suppressions that come and go, so after one of these the subscriber is read, and put right where that is due:
-shared/model/suppression.py says why that ends right.
+delivery is noted there, or a person's open or click, or that it was a machine's after all: then the delivery is read, and its labels
+are put right. Bounces and deliveries are what decides about suppressions that come and go, so after one of these the subscriber is read,
+and put right where that is due: shared/model/suppression.py says why that ends right.
 
 A delivery document holds, of one mail:
 
-    labels      each type, with its label ("opened.human"), and a bounce's class ("bounced.hard", "bounced.soft", "bounced.other")
+    labels      each type, with its label ("opened.human"), and a bounce's class ("bounced.hard", "bounced.soft", "bounced.other");
+                COUNTED when reports break it down
     {type}_at, {type}_{label}_at, bounced_{class}_at    the first time (ms)
-    links       numbers of the links that people clicked; countries, cities: of these clicks
+    hits        what people, and machines taken for people, opened and clicked, see shared/model/hits.py; cities: of people's clicks
     codes       SMTP's or the provider's; reasons: why hits were labelled; providers: who told of it
     conversions {digest of the order's id, or of the time without one: {at: the first time (ms), currency: the largest value}}; values in
                 millionths of the currency's unit. The same order told twice is one conversion
+
+With the delivery goes a mark that the campaign's reports are out of date, at most a few in five minutes: shared/model/marks.py.
 """
 
 from __future__ import annotations
@@ -25,29 +28,55 @@ from typing import Any, Final
 
 from shared.errors import Conflict, Unavailable
 from shared.model.event import Event
+from shared.model.hits import COUNTED, counted, noted, overruling
+from shared.model.hits import settled as without_machines
 from shared.model.paths import Paths
 from shared.model.subscriber import engaged, overruled, suppress
 from shared.model.suppression import settled, soft_bounced
 from shared.ports import ArrayUnion, Maximum, Merge, Minimum, Store, Write
 
+from .marks import Marks
+
 ATTEMPTS: Final = 5
-SEEN_LATER: Final = frozenset({"burst", "honeypot link"})  # reasons of hits that track may have told as a person's before
-_SETS: Final = {"reason": "reasons", "code": "codes", "country": "countries", "city": "cities", "provider": "providers"}
+_SETS: Final = {"reason": "reasons", "code": "codes", "city": "cities", "provider": "providers"}
 
 
 @dataclass(frozen=True)
 class Record:
-    """The step's dependencies."""
+    """The step's dependencies. `marks`: None where nobody makes reports."""
 
     store: Store
     paths: Paths
+    marks: Marks | None = None
 
     async def handle(self, message: Mapping[str, Any]) -> None:
         """Apply one event; raises BadInput for a message that is none (it ends as a dead letter), Unavailable to retry."""
         event = Event.from_message(message)
-        await self.store.commit(writes(self.paths, event))
+        changes = writes(self.paths, event)
+        marking = self.marks.begin(event.mail) if self.marks else None
+        if marking and marking.write:
+            changes.append(marking.write)
+        await self.store.commit(changes)
+        if self.marks and marking and (late := self.marks.end(marking)):
+            await self.store.commit([late])
+        if overruling(event):
+            await self._overrule(event)
         if event.type == "delivered" or event.hard or event.counts:
             await self._settle(event.mail.sid)
+
+    async def _overrule(self, event: Event) -> None:
+        path = self.paths.delivery(event.mail.campaign, event.mail.delivery)
+        for _ in range(ATTEMPTS):
+            found = await self.store.get(path, ["labels", "hits"])
+            changes = without_machines(found.data) if found else {}
+            if found is None or not changes:
+                return
+            try:
+                await self.store.commit([Merge(path, changes, if_version=found.version)])
+                return
+            except Conflict:
+                continue
+        raise Unavailable("the store", "contended")
 
     async def _settle(self, sid: str) -> None:
         for _ in range(ATTEMPTS):
@@ -81,7 +110,7 @@ def writes(paths: Paths, event: Event) -> list[Write]:
     elif event.type in ("opened", "clicked"):
         if event.label == "human":
             found.append(engaged(paths, mail.sid, event.at, clicked=event.type == "clicked", country=event.country))
-        elif event.label == "machine" and event.reason in SEEN_LATER:
+        elif overruling(event):
             found.append(overruled(paths, mail.sid, event.at))
     return found
 
@@ -93,10 +122,9 @@ def _timeline(event: Event) -> dict[str, Any]:
         kind = "hard" if event.hard else "soft" if event.counts else "other"
         data["bounced_at"] = Minimum(event.at)
     name = f"{event.type}.{kind}" if kind else event.type
-    data["labels"] = ArrayUnion(tuple(dict.fromkeys((event.type, name))))
+    data["labels"] = ArrayUnion(tuple(dict.fromkeys((event.type, name, *([COUNTED] if counted(event) else [])))))
     data[f"{name.replace('.', '_')}_at"] = Minimum(event.at)
-    if event.link >= 0 and event.label == "human":
-        data["links"] = ArrayUnion((event.link,))
+    data |= noted(event)
     for one, many in _SETS.items():
         if value := getattr(event, one):
             data[many] = ArrayUnion((value,))

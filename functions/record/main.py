@@ -9,9 +9,11 @@ import functions_framework.aio
 from shared import config
 from shared.model.paths import Paths
 from shared.push import Message, pushed
+from shared.stack.clock import open_clock
 from shared.stack.store import open_store
 
 from .handler import Record
+from .marks import Marks
 
 
 @cache
@@ -21,7 +23,9 @@ def settings() -> config.Pushed:
 
 @cache
 def step() -> Record:
-    return Record(store=open_store(settings()), paths=Paths(settings().tenant))
+    given = settings()
+    paths = Paths(given.tenant)
+    return Record(open_store(given), paths, Marks(open_clock(given), paths))
 
 
 @functions_framework.aio.http

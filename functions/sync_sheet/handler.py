@@ -18,6 +18,7 @@ from shared.model.paths import CONFIRM, WELCOME, Paths
 from shared.ports import Clock, Document, Rows, Sheet, Store
 
 from . import imports, tabs
+from .reports import Reports
 from .tabs import Cell, Tally
 from .workbook import HEADERS, ensure
 
@@ -35,6 +36,7 @@ class SyncSheet:
     pepper: bytes
     refresh: int = 600_000
     _known: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict, init=False)
+    _reports: Reports = field(default_factory=Reports, init=False)
     _untold: list[list[str]] = field(default_factory=list, init=False)  # lines that Activity did not take yet
 
     async def handle(self) -> None:
@@ -57,6 +59,8 @@ class SyncSheet:
         self._differ(console.RESULTS, rows, results, updates, stale)
         ways = await tabs.providers(self.store, self.paths, zone, self.clock.now())
         self._differ(console.PROVIDERS, ways, book.rows[console.PROVIDERS], updates, stale)
+        if broken_down := await self._reports.changed(self.store, self.paths, self.sheet, self.clock.now(), book.mended):
+            self._differ(console.REPORTS, *broken_down, updates, stale)
         board = tabs.dashboard(people, rows, notices)
         changed = self._differ(console.DASHBOARD, board, dashboard, updates, stale)
         if book.mended or (changed and _people(dashboard) != _people(_text(board))):
@@ -71,6 +75,7 @@ class SyncSheet:
             await self.sheet.write({place: cells for place, cells in updates.items() if cells})
         if stale:
             await self.sheet.clear(stale)
+        self._reports.written()
 
     async def _tell(self, lines: Sequence[str], zone: str) -> None:
         """Add lines to Activity, before what they tell is written: then a tick cut off in between tells them twice, never not at all.

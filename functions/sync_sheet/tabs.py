@@ -19,8 +19,24 @@ from shared.ports import Document, Filter, Store
 SHOWN = 300  # rows of Subscribers and Suppressions
 DAY = 86_400_000
 WATCHED = 7 * DAY  # after its launch a campaign's opens and clicks are counted no more
+HEARD = 0.9  # of the mails sent, whose delivery or bounce we were told: then rates are of those delivered
 FIELDS = ("state", "answer", "answered_at", "expected", "totals", "frozen_at", "row", "sends")  # of a campaign's document
-Cell = str | int
+Cell = str | int | float
+COUNTED = (  # of campaign.LABELS, in the order of Results' last columns
+    "delivered",
+    "opened",
+    "opened_machine",
+    "clicked",
+    "bounced",
+    "complained",
+    "unsubscribed",
+    "opened_all",
+    "clicked_machine",
+    "clicked_all",
+    "bounced_hard",
+    "bounced_soft",
+    "converted",
+)
 
 
 def moment(at: int, zone: str) -> str:
@@ -61,17 +77,17 @@ async def result(
     data = campaign.data
     head: list[Cell] = [campaign.id, data["state"], data.get("answer", ""), moment(data.get("answered_at", 0), zone)]
     if "expected" not in data:
-        return [*head, *[""] * 16]
+        return [*head, *[""] * (len(console.RESULT_FIELDS) - len(head))]
     settled = data["state"] in ENDED and "totals" in data
     counts = data["totals"] if settled else await progress(store, paths, campaign.id, data.get("sends", ()))
     names = ("recipients", "sent", "failed", "suppressed", "skipped", "cancelled", "unknown", "deferred")
     row = [*head, data["expected"], *(counts[name] for name in names)]
-    if settled and now - data["frozen_at"] > WATCHED and len(shown) == 20 and all(cell.isdecimal() for cell in shown[13:]):
-        return [*row, *shown[13:]]
+    kept, whole = shown[len(row) :], len(shown) == len(console.RESULT_FIELDS)
+    if settled and now - data["frozen_at"] > WATCHED and whole and all(cell.isdecimal() for cell in kept):
+        return [*row, *kept]
     count = tally.headlines(store, paths, campaign, now) if settled else headlines(store, paths, campaign.id)
     seen = await count
-    order = ("delivered", "opened", "opened_machine", "clicked", "bounced", "complained", "unsubscribed")
-    return [*row, *(seen[name] for name in order)]
+    return [*row, *(seen[name] for name in COUNTED)]
 
 
 _SUPPRESSED = {
@@ -94,29 +110,51 @@ async def counts(store: Store, paths: Paths) -> dict[str, int]:
 
 
 def dashboard(people: Mapping[str, int], results: Sequence[Sequence[Cell]], notices: Sequence[str]) -> list[list[Cell]]:
-    """The Dashboard's rows: people, campaigns, mails, rates of those delivered, notices."""
+    """The Dashboard's rows: people, campaigns, mails, what became of them, notices.
 
-    def total(at: int) -> int:
+    Opens and clicks stand there twice: what people did, and what all did, with the robots and those of whom nobody can say.
+    A mail that was opened twice counts once. Rates are of the mails delivered where we were told of nearly all, else of those sent;
+    deliveries and bounces always of those sent.
+    """
+
+    def total(name: str) -> int:
+        at = console.RESULT_FIELDS.index(name)
         return sum(int(row[at]) for row in results if row[at] != "")
 
-    sent, opened, machine, clicked, left = total(6), total(14), total(15), total(16), total(19)
-
-    def rate(part: int) -> str:
-        return f"{100 * part / sent:.1f}%" if sent else "–"
+    sent, delivered, bounced = total("Sent"), total("Delivered"), total("Bounced")
+    hard, soft, converted = total("Bounced for good"), total("Bounced softly"), total("Converted")
+    told = delivered > 0 and delivered + bounced >= HEARD * sent
+    base, of = (delivered, "delivered") if told else (sent, "sent")
+    opened, opened_all = total("Opened"), total("Opened, robots included")
+    clicked, clicked_all = total("Clicked"), total("Clicked, robots included")
 
     rows: list[list[Cell]] = [[name, count] for name, count in people.items()]
     for state in ("scheduled", "running", "paused", "completed", "cancelled"):
         rows.append([f"Campaigns {state}", sum(row[1] == state for row in results)])
     rows += [
         ["Mails sent", sent],
-        ["Mails failed", total(7)],
-        ["Mails unknown", total(11)],
-        ["Opened by people", f"{opened} ({rate(opened)})"],
-        ["Opened by machines", machine],
-        ["Clicked by people", f"{clicked} ({rate(clicked)})"],
-        ["Left after a mail", left],
+        ["Mails failed", total("Failed")],
+        ["Mails unknown", total("Unknown")],
+        ["Mails delivered", _share(delivered, sent, "sent") if told else delivered],
+        ["Opened", "", _share(opened, base, of), _share(opened_all, base, of)],
+        ["Clicked", "", _share(clicked, base, of), _share(clicked_all, base, of)],
+        ["Clicks to opens", "", _percent(clicked, opened), _percent(clicked_all, opened_all)],
+        ["Hard bounces", _share(hard, sent, "sent")],
+        ["Soft bounces", _share(soft, sent, "sent")],
+        ["Other bounces", _share(max(0, bounced - hard - soft), sent, "sent")],  # a mail that bounced twice may count as both
+        ["Spam complaints", _share(total("Complained"), base, of)],
+        ["Left after a mail", _share(total("Unsubscribed"), base, of)],
     ]
+    rows += [["Converted", _share(converted, base, of)]] if converted else []
     return rows + [["Notice", notice] for notice in notices]
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}%" if whole else "–"
+
+
+def _share(part: int, whole: int, of: str) -> Cell:
+    return f"{part} ({_percent(part, whole)} of {of})" if whole else part
 
 
 def unusable(campaigns: Sequence[Sequence[str]]) -> list[str]:

@@ -19,15 +19,16 @@ from shared.ports import Rows, Sheet
 HEADERS: dict[str, tuple[str, ...]] = {
     console.CAMPAIGNS: console.ROW_FIELDS + console.ROW_OPTIONS + console.ROW_RESULTS,
     console.IMPORT: console.IMPORT_FIELDS + console.IMPORT_ANSWERS,
-    console.DASHBOARD: ("What", "Now"),
+    console.DASHBOARD: ("What", "Now", "By people", "By all, robots included"),
     console.SUBSCRIBERS: ("Subscriber", "Address", "Name", "Language", "Country", "Status", "Tags", "Since"),
     console.SUPPRESSIONS: ("Subscriber", "Reason", "Since", "Source"),
     console.ACTIVITY: ("When", "What"),
     console.RESULTS: console.RESULT_FIELDS,
     console.IMPORT_RESULTS: ("ID", "Answer", "Of"),
     console.PROVIDERS: console.PROVIDER_FIELDS,
+    console.REPORTS: console.REPORT_FIELDS,
 }
-VIEWS = (console.SUBSCRIBERS, console.SUPPRESSIONS, console.ACTIVITY)  # only the header is read
+VIEWS = (console.SUBSCRIBERS, console.SUPPRESSIONS, console.ACTIVITY, console.REPORTS)  # only the header is read
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,15 +27,17 @@ from shared.logs import log, metric
 from shared.model import event
 from shared.model.event import Event, Label
 from shared.model.ref import MailRef
-from shared.ports import Bus, Clock, Geo
+from shared.ports import Bus, Clock, Geo, Location
 
 from .conversions import VISITOR, sale, visiting
+from .devices import device
 from .recent import TRAP, Recent
 from .robots import LONGEST, label, through_proxy
 
 PATIENCE = 5.0  # seconds that a reader waits for the bus, at most; then the event is lost, and the log says so
 _GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 PIXEL = Response(200, _GIF, "image/gif", {"cache-control": "no-store, private", "x-content-type-options": "nosniff"})
+_NOWHERE = Location()
 _NOTED = Response(204, headers={"cache-control": "no-store"})
 
 
@@ -86,9 +88,10 @@ class Track:
         who, reason = trapped if trap else label(kind, request, now - at if at else None)
         source = hash((request.headers.get("user-agent", "")[:LONGEST], request.client))
         hit, *others = self.recent.judge(Event(kind, ref.text, now, label=who, reason=reason, link=link), source)
-        if kind == "clicked" and hit.label == "human" and not through_proxy(request):  # the address is the person's
-            place = self.geo.locate(request.client)
-            hit = replace(hit, country=place.country, city=place.city)
+        if hit.label == "human":
+            own = kind == "clicked" and not through_proxy(request)  # the address is the person's
+            place = self.geo.locate(request.client) if own else _NOWHERE
+            hit = replace(hit, country=place.country, city=place.city, device=device(request))
         await self._publish([hit, *others])
         return hit.label
 

@@ -6,8 +6,8 @@ scanner whose hits are spread over them may look like a person (docs/tracking.md
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field, replace
+from collections import OrderedDict
+from dataclasses import dataclass, replace
 
 from shared.model.event import Event
 
@@ -22,8 +22,8 @@ HITS = 16  # of one mail
 
 @dataclass(slots=True)
 class _Mail:
-    hits: deque[tuple[Event, int]] = field(default_factory=lambda: deque(maxlen=HITS))  # with their source; oldest first
-    trapped: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=HITS))  # when, which source
+    hits: tuple[tuple[Event, int], ...] = ()  # with their source; oldest first
+    trapped: tuple[tuple[int, int], ...] = ()  # when, which source
     at: int = 0  # of the last hit
 
 
@@ -38,8 +38,11 @@ class Recent:
         """What is to be published of a hit: itself, a machine's where others show it, then those others once more, as a machine's.
         `source` tells one agent at one address from another. A hit whose reason is TRAP fell into it."""
         mail = self._of(hit)
+        if not mail.hits and not mail.trapped and hit.reason != TRAP:  # nearly always
+            mail.hits = ((hit, source),)
+            return [hit]
         if hit.reason == TRAP:
-            mail.trapped.append((hit.at, source))
+            mail.trapped = (*mail.trapped, (hit.at, source))[-HITS:]
         trapped = any(who == source for _, who in mail.trapped)
         since = hit.at - BURST_TIME
         near = {each.link for each, _ in mail.hits if each.link >= 0 and each.at >= since}
@@ -52,10 +55,10 @@ class Recent:
                 return _machine(each, TRAP)
             return _machine(each, BURST) if burst and each.link >= 0 and each.at >= since else each
 
-        before, mail.hits = mail.hits, deque(((seen(each, who), who) for each, who in mail.hits), maxlen=HITS)
-        changed = [new for (old, _), (new, _) in zip(before, mail.hits, strict=True) if new is not old]
+        judged = [(seen(each, who), who) for each, who in mail.hits]
+        changed = [new for (old, _), (new, _) in zip(mail.hits, judged, strict=True) if new is not old]
         hit = seen(hit, source)
-        mail.hits.append((hit, source))
+        mail.hits = (*judged, (hit, source))[-HITS:]
         return [hit, *changed]
 
     def _of(self, hit: Event) -> _Mail:
@@ -64,10 +67,10 @@ class Recent:
         self._mails.move_to_end(hit.ref)
         over = hit.at - MEMORY
         mail.at = hit.at
-        while mail.hits and mail.hits[0][0].at <= over:
-            mail.hits.popleft()
-        while mail.trapped and mail.trapped[0][0] <= over:
-            mail.trapped.popleft()
+        if mail.hits and mail.hits[0][0].at <= over:
+            mail.hits = tuple(one for one in mail.hits if one[0].at > over)
+        if mail.trapped and mail.trapped[0][0] <= over:
+            mail.trapped = tuple(one for one in mail.trapped if one[0] > over)
         while len(self._mails) > self._most or next(iter(self._mails.values())).at <= over:
             self._mails.popitem(last=False)
         return mail

@@ -43,7 +43,7 @@ def label(kind: Literal["opened", "clicked"], request: Request, age: int | None)
     """(label, reason) of a hit on a mail handed over `age` ms ago, None where the link does not say."""
     if request.method == "HEAD":
         return "machine", "HEAD request"
-    if any(_PREFETCH.match(request.headers.get(name, "").strip()) for name in _AHEAD):
+    if any(_PREFETCH.match(request.headers[name].strip()) for name in _AHEAD if name in request.headers):
         return "machine", "prefetch"
     agent = request.headers.get("user-agent", "")[:LONGEST]
     found = _of_agent(agent)

@@ -14,7 +14,7 @@ from shared import http
 from shared.errors import BadInput, ConfigError, Conflict, Unauthenticated, Unavailable
 from shared.http import Request, Response
 from shared.links import Links
-from shared.logs import log
+from shared.logs import log, metric
 from shared.model import event
 from shared.model.event import Event
 from shared.model.paths import Paths
@@ -96,7 +96,7 @@ class Webhooks:
         digest = hashlib.sha256(f"{request.path}\0".encode() + told).hexdigest()
         path = self.paths.callback(digest)
         if await self.store.get(path, ("provider",)):
-            log("INFO", "webhook: a callback that was here before", provider=request.path, callback=digest)
+            metric("webhook: a callback that was here before", {"replays": 1}, provider=request.path, callback=digest)
             return
         if any(found.type == "unknown" for found in events):
             await self.objects.put(f"callbacks/unknown/{request.path}/{digest}", request.body)

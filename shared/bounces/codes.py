@@ -66,6 +66,7 @@ _SUBJECTS: dict[str, tuple[Class, str]] = {
     "6": ("ignored", "content"),
     "7": ("ignored", "policy"),
 }
+_OPEN = "0345"  # subjects whose code is often a server's word for anything
 
 _REPLY = re.compile(r"(?<![\d.])([45]\d\d)(?:[ -]+#?([45]\.\d{1,3}\.\d{1,3})(?![\d.]))?(?![\d.]|-\d)")
 _ENHANCED = re.compile(r"(?<![\d.])#?([45]\.\d{1,3}\.\d{1,3})(?![\d.])")
@@ -89,14 +90,26 @@ def judge(status: str, words: str) -> Verdict:
     return Verdict(kind, f"{smtp} {enhanced}".strip() or word, word)
 
 
+def enhanced_in(words: str) -> str:
+    """The first enhanced code of a failure (RFC 3463) in a server's words, "" for none."""
+    found = _ENHANCED.search(words[:_MAX])
+    return found[1] if found else ""
+
+
+def by_code(enhanced: str) -> Class | None:
+    """What an enhanced code by itself says of an address; None for one of class 5 that servers use for anything."""
+    detail = enhanced.partition(".")[2]
+    listed = detail in _CODES and not _vague(enhanced)
+    loose = not listed and (detail[:1] in _OPEN or detail in ("1.0", "2.0"))
+    return None if not enhanced or (loose and enhanced[0] == "5") else judge(enhanced, "").kind
+
+
 def _codes(words: str) -> tuple[str, str]:
     """The reply code and the enhanced code, each "" where there is none."""
     replies = list(_REPLY.finditer(words))
     best = next((reply for reply in replies if reply[2]), replies[0] if replies else None)
     smtp, enhanced = (best[1], best[2] or "") if best else ("", "")
-    if not enhanced and (found := _ENHANCED.search(words)):
-        enhanced = found[1]
-    return smtp, enhanced
+    return smtp, enhanced or enhanced_in(words)
 
 
 def _vague(enhanced: str) -> bool:

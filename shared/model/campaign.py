@@ -51,6 +51,12 @@ LABELS: Final[Mapping[str, str]] = {  # result -> the label counted in `deliveri
     "bounced": "bounced",
     "complained": "complained",
     "unsubscribed": "unsubscribed",
+    "opened_all": "opened",
+    "clicked_machine": "clicked.machine",
+    "clicked_all": "clicked",
+    "bounced_hard": "bounced.hard",
+    "bounced_soft": "bounced.soft",
+    "converted": "converted",
 }
 
 

@@ -46,12 +46,24 @@ RESULT_FIELDS: Final = (
     "Bounced",
     "Complained",
     "Unsubscribed",
+    "Opened, robots included",
+    "Clicked by machines",
+    "Clicked, robots included",
+    "Bounced for good",
+    "Bounced softly",
+    "Converted",
 )
 RETRY: Final = "Retry failures"
 RESEND: Final = "Resend to non-openers"
 WANTED: Final = ("Draft", "Go", "Pause", "Cancel", RETRY, RESEND)
 PROVIDERS: Final = "Providers"
 PROVIDER_FIELDS: Final = ("Name", "Kind", "State", "Sent today", "Daily limit", "Rate", "Waiting", "Goes out by")
+
+REPORTS: Final = "Reports"
+REPORT_FIELDS: Final = (
+    *("Campaign", "Name", "Breakdown", "Value", "Sent", "Opened", "Opened by machines", "Clicked", "Bounced", "Complained"),
+    *("Unsubscribed", "Conversions", "Revenue", "Currency"),
+)
 
 
 def table(rows: Sequence[Sequence[str]], tab: str, fields: Sequence[str], options: Sequence[str] = ()) -> list[dict[str, str]]:

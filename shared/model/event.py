@@ -16,6 +16,7 @@ MOST_VALUE = 10**18  # millionths: a million million units, which a signed 64-bi
 
 Type = Literal["delivered", "deferred", "opened", "clicked", "bounced", "complained", "unsubscribed", "converted", "unknown"]
 Label = Literal["human", "suspect", "machine", ""]
+Device = Literal["desktop", "phone", "tablet", "other", ""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Event:
     """`at`: when it happened (ms). `label` and `reason`: who made an open or click, and why we think so. `link`: its number, -1
     for none. `code`: the provider's or SMTP's code or word, never free text, never an address. `id`: the provider's own id of the
     event, and of a conversion the order's, "" where there is none. `country` (ISO 3166-1 alpha-2) and `city`: where the person who
-    clicked was; of nothing else, since opens come from the mail services' proxies.
+    clicked was; of nothing else, since opens come from the mail services' proxies. `device`: what a person opened or clicked on, ""
+    where that is not known, as behind those proxies.
 
     Of a bounce, `hard`: for good; else `counts`: a soft one that counts towards giving the address up. With neither it says nothing
     of the address: a spam block, a configuration of ours (5.7.x), a busy mailbox, unknown words. "deferred" is still on its way.
@@ -45,6 +47,7 @@ class Event:
     id: str = ""
     value: int = 0
     currency: str = ""
+    device: Device = ""
 
     @property
     def mail(self) -> MailRef:
@@ -52,20 +55,22 @@ class Event:
 
     def to_message(self) -> dict[str, Any]:
         """Only what differs from the defaults, which therefore never change."""
-        return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) != item.default}
+        return {name: value for name, default in _DEFAULTS if (value := getattr(self, name)) != default}
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Event:
         """Raises BadInput for anything that `to_message` would not make. Fields it does not know are of a later version that is
         being deployed: they are left out."""
         try:
-            event = cls(**{item.name: message[item.name] for item in fields(cls) if item.name in message})
+            event = cls(**{name: message[name] for name, _ in _DEFAULTS if name in message})
             MailRef.parse(event.ref)
         except (TypeError, BadToken):
             raise BadInput("not an engagement event") from None
         checks = (
             event.type in get_args(Type),
             event.label in get_args(Label),
+            event.device in get_args(Device),
+            not event.device or (event.type in ("opened", "clicked") and event.label == "human"),
             type(event.at) is int and 0 <= event.at < 1 << 53,
             type(event.link) is int,
             type(event.hard) is bool,
@@ -77,6 +82,9 @@ class Event:
         if not all(checks) or not _placed(event) or not _judged(event) or not _priced(event):
             raise BadInput("not an engagement event")
         return event
+
+
+_DEFAULTS = [(item.name, item.default) for item in fields(Event)]
 
 
 def _placed(event: Event) -> bool:

@@ -60,6 +60,27 @@ class Paths:
     def delivery(self, campaign: str, delivery: str) -> str:
         return f"{self.deliveries(campaign)}/{delivery}"
 
+    def summaries(self, campaign: str) -> str:
+        return f"{self.campaign(campaign)}/summaries"
+
+    def summary(self, campaign: str, range: str) -> str:
+        return f"{self.summaries(campaign)}/{range}"
+
+    @property
+    def marks(self) -> str:
+        return f"{self.tenant}/marks"
+
+    def mark(self, campaign: str) -> str:
+        """Which of a campaign's summaries are out of date."""
+        return f"{self.marks}/{campaign}"
+
+    @property
+    def reports(self) -> str:
+        return f"{self.tenant}/reports"
+
+    def report(self, campaign: str) -> str:
+        return f"{self.reports}/{campaign}"
+
     @property
     def providers(self) -> str:
         return f"{self.tenant}/providers"
@@ -70,6 +91,20 @@ class Paths:
     def callback(self, digest: str) -> str:
         """Note of a provider's callback that was taken; it goes by itself after days."""
         return f"{self.tenant}/callbacks/{digest}"
+
+    @property
+    def endpoints(self) -> str:
+        return f"{self.tenant}/endpoints"
+
+    def endpoint(self, name: str) -> str:
+        return f"{self.endpoints}/{name}"
+
+    def minutes(self, endpoint: str) -> str:
+        """What became of an endpoint's events, a document for a minute or more of one process; it goes by itself after days."""
+        return f"{self.endpoint(endpoint)}/minutes"
+
+    def minute(self, endpoint: str, minute: str) -> str:
+        return f"{self.minutes(endpoint)}/{minute}"
 
     @property
     def console(self) -> str:

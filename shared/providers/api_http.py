@@ -9,8 +9,10 @@ that a request seldom meets a connection that is being closed, which would leave
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Final
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
 
 import aiohttp
 
@@ -23,17 +25,32 @@ MOST: Final = 4_000_000  # bytes of an answer that are read
 
 
 class Http:
-    """A pool of connections; any number of calls at once. `timeout` and `connect` in seconds."""
+    """A pool of connections; any number of calls at once. `timeout` and `connect` in seconds; `most` bytes of an answer are read.
 
-    def __init__(self, timeout: float = TIMEOUT, connect: float = CONNECT) -> None:
+    `allowed` is asked for each IP address just before it is connected to, whatever name led there and whenever it was looked up; False
+    makes the call Lost "down". `tls`: another context than the system's, for tests.
+    """
+
+    def __init__(
+        self,
+        timeout: float = TIMEOUT,
+        connect: float = CONNECT,
+        *,
+        most: int = MOST,
+        allowed: Callable[[str], bool] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._limits = aiohttp.ClientTimeout(total=timeout, connect=connect)
+        self._most, self._allowed, self._tls = most, allowed, tls
         self._session: aiohttp.ClientSession | None = None
 
     async def exchange(self, call: Call) -> Answer:
         """Make a call; raises Lost."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(keepalive_timeout=KEPT),
+                connector=aiohttp.TCPConnector(
+                    keepalive_timeout=KEPT, socket_factory=self._socket if self._allowed else None, ssl=self._tls or True
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._limits,
                 headers={"User-Agent": "subscriber-pipeline", "Accept": "application/json"},
@@ -45,13 +62,20 @@ class Http:
                 call.method, call.url, headers=headers, data=upload.pieces() if call.body else None, allow_redirects=False
             ) as response:
                 found = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status, found, await _read(response))
+                return Answer(response.status, found, await _read(response, self._most))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Lost("unknown" if upload.ended else "down", type(error).__name__) from None
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+    def _socket(self, info: tuple[Any, ...]) -> socket.socket:
+        """A socket for one of the addresses that `getaddrinfo` has found, or that a URL holds itself."""
+        family, kind, protocol, _, address = info
+        if self._allowed and not self._allowed(address[0]):
+            raise PermissionError("an address that is not allowed")
+        return socket.socket(family, kind, protocol)
 
 
 class _Upload:
@@ -68,13 +92,13 @@ class _Upload:
         yield self._body[-1:]
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
     """The body; b"" when it is cut or endless."""
     body = bytearray()
     try:
         async for piece in response.content.iter_any():
             body += piece
-            if len(body) > MOST:
+            if len(body) > most:
                 return b""
     except (aiohttp.ClientError, OSError):
         return b""

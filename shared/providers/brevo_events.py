@@ -21,12 +21,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from shared.errors import BadInput
 from shared.http import Request
 from shared.links import Links
 from shared.model.event import Event, Type
 from shared.providers.bounces import weighed
-from shared.providers.events import Bounce, check_login, made, mail_of, objects, ref_in, reply, seconds
+from shared.providers.events import Bounce, check_login, listed, made, mail_of, name_of, objects, ref_in, reply, seconds
 
 SECRET = "webhook-brevo"
 ANSWER: Final = 200
@@ -55,14 +54,11 @@ def verify(request: Request, keys: Sequence[bytes], now: int) -> None:
 
 def normalise(request: Request, links: Links, now: int) -> list[Event]:
     """See `Webhook`."""
-    events = [_event(item, links, now) for item in objects(request.body)]
-    return [event for event in events if event]
+    return listed(objects(request.body), _event, links, now)
 
 
-def _event(item: Mapping[str, Any], links: Links, now: int) -> Event | None:
-    name = item.get("event")
-    if not isinstance(name, str):
-        raise BadInput("Each event must have its name in event.")
+def _event(item: dict[str, Any], links: Links, now: int) -> Event | None:
+    name = name_of(item)
     meaning = _TYPES.get(name, ("unknown", ""))
     if meaning is None:
         return None

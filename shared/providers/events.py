@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -53,6 +53,21 @@ def objects(body: bytes) -> list[dict[str, Any]]:
     if not all(isinstance(item, dict) for item in listed):
         raise BadInput("The body must be a JSON object, or a list of them.")
     return listed
+
+
+def listed(
+    found: Iterable[dict[str, Any]], read: Callable[[dict[str, Any], Links, int], Event | None], links: Links, now: int
+) -> list[Event]:
+    """What `read` makes of each object, without None: what is left out, or of no mail of ours."""
+    return [event for item in found if (event := read(item, links, now))]
+
+
+def name_of(item: dict[str, Any]) -> str:
+    """The name that an object has in `event`; raises BadInput."""
+    name = item.get("event")
+    if not isinstance(name, str):
+        raise BadInput("Each event must have its name in event.")
+    return name
 
 
 def within(value: object, *path: str) -> Any:

@@ -29,7 +29,7 @@ from shared.http import Request
 from shared.links import Links
 from shared.model.event import Event, Type
 from shared.providers.bounces import status_in, weighed
-from shared.providers.events import Bounce, made, mail_of, objects, seconds, text, within
+from shared.providers.events import Bounce, listed, made, mail_of, objects, seconds, text, within
 from shared.providers.signatures import URL, same, texts
 
 SECRET = "webhook-mandrill"
@@ -77,8 +77,7 @@ def signed(request: Request) -> bytes:
 def normalise(request: Request, links: Links, now: int) -> list[Event]:
     """See `Webhook`."""
     found = objects(dict(_pairs(request.body)).get("mandrill_events", "").encode("utf-8", "surrogateescape"))
-    events = [_event(item, links, now) for item in found]
-    return [event for event in events if event]
+    return listed(found, _event, links, now)
 
 
 def _pairs(body: bytes) -> list[tuple[str, str]]:

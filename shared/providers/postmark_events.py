@@ -22,7 +22,7 @@ from typing import Any
 from shared.http import Request
 from shared.links import Links
 from shared.model.event import Event, Type
-from shared.providers.events import Bounce, check_login, iso, made, mail_of, objects, within
+from shared.providers.events import Bounce, check_login, iso, listed, made, mail_of, objects, within
 
 SECRET = "webhook-postmark"
 ANSWER = 200
@@ -55,8 +55,7 @@ def verify(request: Request, keys: Sequence[bytes], now: int) -> None:
 
 def normalise(request: Request, links: Links, now: int) -> list[Event]:
     """See `Webhook`."""
-    events = [_event(item, links, now) for item in objects(request.body)]
-    return [event for event in events if event]
+    return listed(objects(request.body), _event, links, now)
 
 
 def _event(item: dict[str, Any], links: Links, now: int) -> Event | None:

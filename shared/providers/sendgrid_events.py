@@ -36,7 +36,7 @@ from shared.links import Links
 from shared.logs import log
 from shared.model.event import Event, Type
 from shared.providers.bounces import weighed
-from shared.providers.events import Bounce, made, mail_of, objects, seconds, text
+from shared.providers.events import Bounce, listed, made, mail_of, objects, seconds, text
 from shared.providers.signatures import decoded, fresh, texts
 
 SECRET = "webhook-sendgrid"
@@ -88,8 +88,7 @@ def verify(request: Request, keys: Sequence[bytes], now: int) -> None:
 
 def normalise(request: Request, links: Links, now: int) -> list[Event]:
     """See `Webhook`."""
-    events = [_event(item, links, now) for item in objects(request.body)]
-    return [event for event in events if event]
+    return listed(objects(request.body), _event, links, now)
 
 
 def _event(item: dict[str, Any], links: Links, now: int) -> Event | None:

@@ -26,7 +26,7 @@ from shared.http import Request
 from shared.links import Links
 from shared.model.event import Event, Type
 from shared.providers.bounces import weighed
-from shared.providers.events import Bounce, check_login, made, mail_of, objects, ref_in, seconds, text
+from shared.providers.events import Bounce, check_login, listed, made, mail_of, objects, ref_in, seconds, text
 
 SECRET = "webhook-sparkpost"
 ANSWER: Final = 200
@@ -71,11 +71,10 @@ def verify(request: Request, keys: Sequence[bytes], now: int) -> None:
 
 def normalise(request: Request, links: Links, now: int) -> list[Event]:
     """See `Webhook`."""
-    events = [_event(item, links, now) for item in objects(request.body)]
-    return [event for event in events if event]
+    return listed(objects(request.body), _event, links, now)
 
 
-def _event(item: Mapping[str, Any], links: Links, now: int) -> Event | None:
+def _event(item: dict[str, Any], links: Links, now: int) -> Event | None:
     wrapped = item.get("msys")
     if not isinstance(wrapped, dict) or not all(isinstance(found, dict) for found in wrapped.values()):
         raise BadInput("Each event must be an object in msys.")

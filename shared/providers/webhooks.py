@@ -24,6 +24,7 @@ from shared.model.event import Event
 WEBHOOKS = {  # name in the webhook's path -> module
     "brevo": "shared.providers.brevo_events",
     "generic": "shared.providers.generic",
+    "inbound": "shared.providers.inbound",
     "mailgun": "shared.providers.mailgun_events",
     "mailjet": "shared.providers.mailjet_events",
     "mandrill": "shared.providers.mandrill_events",

@@ -104,6 +104,26 @@ async def test_publishes_gather_while_calls_are_in_flight(scripted: Scripted, cl
     assert scripted.calls[-1] == [n for n in range(pubsub._CALLS, 50) for _ in range(2)]
 
 
+async def test_what_comes_soon_after_a_call_leaves_together(
+    scripted: Scripted, client: Pubsub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pubsub, "_REST", 0.2)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await client.publish("events", [{"n": 0}])
+    assert loop.time() - began < 0.2  # the topic was at rest
+    for n in range(1, 4):
+        scripted.calls.clear()
+        soon: list[asyncio.Task[None]] = []
+        for m in range(5):
+            soon.append(asyncio.create_task(client.publish("events", [{"n": m}])))
+            await asyncio.sleep(0.01)
+        assert scripted.calls == []
+        await asyncio.gather(*soon)
+        assert scripted.calls == [[{"n": m} for m in range(5)]]
+        assert loop.time() - began >= 0.2 * n
+
+
 async def test_publishes_of_one_turn_of_the_loop_share_a_call(scripted: Scripted, client: Pubsub) -> None:
     await asyncio.gather(*(client.publish("events", [{"n": n}]) for n in range(40)))
     assert scripted.calls == [[{"n": n} for n in range(40)]]
@@ -174,7 +194,7 @@ async def test_an_attempt_that_hangs_is_given_up_and_tried_again(
             await asyncio.sleep(30)
 
     scripted.answer = hang_once
-    monkeypatch.setattr(pubsub._ATTEMPT, "_timeout", 0.2)
+    monkeypatch.setattr(pubsub, "_ATTEMPT", 0.2)
     await client.publish("events", [{"n": 1}])
     assert scripted.calls == [[{"n": 1}]] * 2
 

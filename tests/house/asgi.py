@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +38,8 @@ async def call(
     answer = Answer()
 
     async def receive() -> dict[str, Any]:
+        if answer.chunks_read == len(chunks):
+            await asyncio.Future()  # as a server's: nothing more comes while the caller stays
         chunk = chunks[answer.chunks_read]
         answer.chunks_read += 1
         return {"type": "http.request", "body": chunk, "more_body": answer.chunks_read < len(chunks)}

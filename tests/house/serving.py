@@ -15,12 +15,15 @@ from local.issuer import LocalIssuer
 from local.server import ISSUER, PUSHER, Twin
 from shared.adapters.sqlite_bus import SqliteBus
 from shared.adapters.sqlite_store import SqliteStore
+from shared.adapters.system_clock import SystemClock
+from shared.links import Links
 from shared.model import batch, event, tenant
 from shared.model.paths import Paths
 from shared.ports import Create
+from shared.tokens import SECRET, Tokens
 
 URL = "http://127.0.0.1:8080"
-INTERNAL = ("launch", "send_batch", "record", "sync_sheet")
+INTERNAL = ("launch", "inbox", "send_batch", "record", "report", "sync_sheet")
 Ask = Callable[[str, str, str, bytes, Mapping[str, str]], Awaitable[tuple[int, Mapping[str, str], bytes]]]
 
 
@@ -68,10 +71,22 @@ async def check(step: str, ask: Ask, state: Path) -> None:
             status, headers, body = await ask(step, "GET", "/o/some-token", b"", {})
             assert (status, headers["content-type"], body[:6]) == (200, "image/gif", b"GIF89a")
             assert (await ask(step, "GET", "/k/some-token/target", b"", {}))[0] == 404
+        case "live":
+            token = _links(state).live("C-0001", SystemClock().now() + 60_000, "local").partition("/live")[2]
+            status, headers, body = await ask(step, "GET", token, b"", {})
+            assert status == 200 and b"Not started" in body and b"Lumen Coffee" in body
+            assert headers["content-security-policy"].startswith("default-src 'none'")
+            status, headers, _ = await ask(step, "HEAD", f"{token}/events", b"", {})
+            assert (status, headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+            assert (await ask(step, "GET", "/some-token/events", b"", {}))[0] == 404
         case "webhooks":
             assert (await ask(step, "POST", "/generic", b"{}", {}))[0] == 401
             assert (await ask(step, "POST", "/nobody", b"{}", {}))[0] == 404
         case "record":
+            await _refused(step, ask)
+            message = event.Event("opened", "C-0001~q6urq6urq6urq6urq6urqw~", 1, label="machine").to_message()
+            assert (await ask(step, "POST", "/", *push(state, message)))[0] == 204
+        case "notify":
             await _refused(step, ask)
             message = event.Event("opened", "C-0001~q6urq6urq6urq6urq6urqw~", 1, label="machine").to_message()
             assert (await ask(step, "POST", "/", *push(state, message)))[0] == 204
@@ -87,3 +102,9 @@ async def _refused(step: str, ask: Ask) -> None:
     for headers in ({}, {"authorization": "Bearer forged"}):
         status, _, body = await ask(step, "POST", "/", b"{}", headers)
         assert (status, body) == (401, b"Not authenticated.\n")
+
+
+def _links(state: Path) -> Links:
+    """As every step makes them."""
+    versions = json.loads((state / "secrets" / f"{SECRET}.json").read_text())
+    return Links(URL, Tokens([bytes.fromhex(version["value"]) for version in versions]))

@@ -149,14 +149,14 @@ def test_terraform_makes_what_is_counted() -> None:
     functions = _terraform("functions.tf")
     send_batch = functions.partition("send_batch = {")[2].partition("track = {")[0]
     assert re.findall(r"max = (\d+)", send_batch) == [str(costs.SENDERS)]
-    assert len(re.findall(r'trigger +=\s*"tick"', functions)) == 2
-    assert 'schedule         = "* * * * *"' in _terraform("scheduler.tf")
+    ticks = {step: 1440 // int(every) for step, every in re.findall(r"(\w+) = \{[^{}]*?every += (\d+)", functions)}
+    assert ticks == {"launch": costs.TICKS, "inbox": 288, "report": costs.REPORT_TICKS, "sync_sheet": costs.TICKS}
+    assert "*/${local.steps[each.key].every} * * * *" in _terraform("scheduler.tf")
     assert _terraform("firestore.tf").count(f'"{costs.KEPT_BACKUPS * 86_400}s"') == 1
     monitoring = _terraform("monitoring.tf")
     assert 'period       = "900s"' in monitoring  # from three places: PROBES
-    ticks = 2  # one alert each
     listed = len(re.findall(r"^    [a-z_]+ = \{$", monitoring.partition("alerts = merge(")[2].partition("}, {")[0], re.M))
-    assert listed + ticks + 1 == costs.ALERTS
+    assert listed + len(ticks) - 1 + 1 == costs.ALERTS  # one each that ticks, but for an inbox; and the uptime check's
 
 
 # --- the script for a restored database -------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from bench.imports import HOT, TICKS, at_start, on_google
 from .imports import ROOT, STEPS
 
 LOCATING = {"subscribe", "track"}
-STORING = {"subscribe", "unsubscribe", "record", "send_batch", "webhooks"}
+STORING = {"subscribe", "unsubscribe", "live", "record", "notify", "send_batch", "webhooks"}
 TELLING = {"subscribe", "unsubscribe", "track", "webhooks", "send_batch"}  # they publish, and read secrets
 SENDING = {"send_batch"}
 # Module -> the steps whose trade it is. Beside it: ms that it adds to a bare hello, where that takes 129, counted by `python -m
@@ -27,7 +27,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "google.cloud.pubsub_v1": set(),  # 147: the batching client, with a thread and a timer
     "google.cloud.firestore_v1": STORING,  # 143
     "google.pubsub_v1": TELLING,  # 136
-    "google.cloud.secretmanager_v1": TELLING,  # 117
+    "google.cloud.secretmanager_v1": {*TELLING, "live", "notify"},  # 117
     "google.cloud.storage": {*SENDING, "webhooks"},  # 109
     "googleapiclient": set(),  # 72
     "google.cloud.logging": set(),  # (431)
@@ -77,7 +77,8 @@ def test_every_step_is_either_hot_or_a_tick() -> None:
 
 
 def test_adapters_are_those_of_the_ports_that_a_step_opens() -> None:
-    assert on_google("record") == ["from shared.adapters.firestore import Firestore"]
+    clock, store = "from shared.adapters.system_clock import SystemClock", "from shared.adapters.firestore import Firestore"
+    assert on_google("record") == [clock, store]
     assert {"shared.adapters.pubsub", "shared.adapters.secret_manager"} <= _loaded("track")[1]
     assert "shared.adapters.firestore" not in _loaded("track")[1]
     assert {"shared.adapters.cloud_storage", "google.cloud.storage"} <= _loaded("send_batch")[1]

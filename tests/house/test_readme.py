@@ -14,7 +14,7 @@ from local.steps import PUSHED, STEPS, TICKED
 from shared.model.paths import Paths
 from tests.house.table import ROOT, read, rows, steps, words
 
-TRIGGERS = {"served": "HTTP", "pushed": "Pub/Sub", "ticked": "tick"}  # decorator -> word in the table
+TRIGGERS = {"served": "HTTP", "streamed": "HTTP", "pushed": "Pub/Sub", "ticked": "tick"}  # decorator -> word in the table
 FOLDERS = ("docs", "functions", "shared", "local", "tests", "bench")
 DOCUMENTS = sorted(
     {
@@ -121,7 +121,12 @@ def test_the_architecture_page_names_every_path() -> None:
         paths.campaign("{campaign}"),
         paths.batch("{campaign}", "{batch}"),
         paths.delivery("{campaign}", "{delivery}"),
+        paths.summary("{campaign}", "{range}"),
+        paths.mark("{campaign}"),
+        paths.report("{campaign}"),
         paths.provider("{provider}"),
+        paths.endpoint("{endpoint}"),
+        paths.minute("{endpoint}", "{minute}"),
         paths.console,
     }
     assert {row[0].strip("`") for row in rows(read("docs/architecture.md"), "Path")} == wanted

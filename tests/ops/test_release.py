@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 
 from local.google.cloud_run import LATEST, REVISION, CloudRunDouble, Service, cloud_run
+from local.steps import STEPS
 from ops.cloud_run import CloudRun, Failed, Target
 from ops.rehearse import scripts
 from ops.release import Record, Release, Stopped, changed, settings, words
@@ -28,7 +29,6 @@ from .product import Product, product
 pytestmark = pytest.mark.network
 REPO = Path(__file__).parents[2]
 PROJECT, HERE, THERE = "lumen-mail", "europe-west1", "us-east1"
-STEPS = ("subscribe", "unsubscribe", "track", "webhooks", "launch", "send_batch", "record", "sync_sheet")
 
 
 class Mail:

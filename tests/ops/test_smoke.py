@@ -69,7 +69,7 @@ async def test_a_product_that_is_right_passes(seen: Seen) -> None:
         "ok        unsigned push to record",
         "ok        unsigned push to send_batch",
         "left out  sign-up",
-        "left out  launch, record and sync_sheet",
+        "left out  launch, record, report, inbox, notify and sync_sheet",
     ]
 
 

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench import engagement
-from functions.record.handler import SEEN_LATER, Record
+from functions.record.handler import Record
 from functions.track.recent import BURST, TRAP
 from shared.adapters.sqlite_store import SqliteStore
 from shared.errors import BadInput, Conflict, Unavailable
 from shared.model.event import Event
+from shared.model.hits import SEEN_LATER
 from shared.model.paths import Paths
 from shared.model.ref import MailRef
 from shared.model.score import score
@@ -159,12 +160,12 @@ async def test_an_event_becomes_times_labels_and_links(world: World) -> None:
     )
     assert found == {
         f"campaigns/C-0001/deliveries/{REF.sid}": {
-            "labels": sorted(["opened", "opened.human", "clicked", "clicked.human", "clicked.machine", "delivered"]),
+            "labels": sorted(["opened", "opened.human", "clicked", "clicked.human", "clicked.machine", "delivered", "counted"]),
             "opened_human_at": NOW + 2,
             "clicked_human_at": NOW + 3,
             "clicked_machine_at": NOW + 4,
             "delivered_at": NOW + 1,
-            "links": [2],
+            "hits": {"o_032": {"human": NOW + 9, "first": NOW + 2}, "c2_032": {"human": NOW + 3, "first": NOW + 3}},
             "reasons": sorted(["mail image proxy", "known robot"]),
         },
         f"subscribers/{REF.sid}": {
@@ -188,7 +189,7 @@ async def test_an_event_becomes_times_labels_and_links(world: World) -> None:
 async def test_a_bounce_has_a_class(world: World, event: Event, kind: str) -> None:
     await world.record().handle(event.to_message())
     assert await world.data(world.paths.delivery("C-0001", REF.sid)) == {
-        "labels": ["bounced", f"bounced.{kind}"],
+        "labels": ["bounced", f"bounced.{kind}", "counted"],
         "bounced_at": NOW,
         f"bounced_{kind}_at": NOW,
         "codes": ["550 5.1.1"],
@@ -223,7 +224,7 @@ async def test_an_order_told_twice_is_one_conversion(world: World) -> None:
         {"at": NOW},
         {"at": NOW + 1},
     ]
-    assert (delivery["labels"], delivery["converted_at"]) == (["converted"], NOW) and len(found) == 1
+    assert (delivery["labels"], delivery["converted_at"]) == (["converted", "counted"], NOW) and len(found) == 1
 
 
 @pytest.mark.parametrize(
@@ -418,7 +419,9 @@ async def test_a_located_click_is_noted_on_the_delivery_and_the_subscriber(world
     assert found == person | noted
     assert country_of(found) == "DE" and country_of({"located": found["located"]}) == "PT"
     delivery = await world.data(world.paths.delivery("C-0001", REF.sid))
-    assert (delivery["countries"], delivery["cities"]) == (["PT", "BR"], ["Porto"])
+    hours = {"c1_032": {"human": NOW, "first": NOW, "PT": NOW}}
+    hours["c1_031"] = {"human": NOW - 1, "first": NOW - 5, "PT": NOW - 5, "BR": NOW - 1}
+    assert (delivery["hits"], delivery["cities"]) == (hours, ["Porto"])
 
 
 @pytest.mark.parametrize(
@@ -429,7 +432,7 @@ async def test_a_located_click_is_noted_on_the_delivery_and_the_subscriber(world
         (replace(CLICK, country="", city="", label="suspect"), 0, 1),
         (Event("opened", REF.text, NOW, label="human"), 0, 2),
         (Event("opened", REF.text, NOW, label="machine"), 0, 1),
-        (Event("opened", REF.text, NOW, label="machine", reason="burst"), 0, 2),
+        (Event("opened", REF.text, NOW, label="machine", reason="burst"), 1, 2),
         (Event("deferred", REF.text, NOW), 0, 1),
         (Event("delivered", REF.text, NOW), 1, 2),
         (Event("converted", REF.text, NOW), 0, 1),
@@ -499,7 +502,11 @@ def test_a_message_holds_only_what_differs_from_the_defaults() -> None:
 
 async def test_what_a_later_publisher_adds_is_not_looked_at(world: World) -> None:
     await world.record().handle({**GOOD, "extra": 1, "": None})
-    assert set((await world.data(world.paths.delivery(REF.campaign, REF.delivery)))["labels"]) == {"opened", "opened.human"}
+    assert set((await world.data(world.paths.delivery(REF.campaign, REF.delivery)))["labels"]) == {
+        "opened",
+        "opened.human",
+        "counted",
+    }
 
 
 @pytest.mark.parametrize(

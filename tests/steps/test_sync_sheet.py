@@ -60,7 +60,7 @@ async def test_an_empty_workbook_gets_its_tabs_once(world: World) -> None:
     assert world.sheet.rows("Campaigns!A2:A4") == [["C-0001"], ["C-0002"], ["C-0003"]]
     assert world.sheet.rows("Import!A1001:A1001") == [["I-1000"]]
     [campaigns] = [cells for place, cells in world.sheet.formulas.items() if place.startswith("Campaigns")]
-    assert campaigns[1][0] == '=IF($A3="","",IFERROR(VLOOKUP($A3,Results!$A:$T,2,FALSE),""))'
+    assert campaigns[1][0] == '=IF($A3="","",IFERROR(VLOOKUP($A3,Results!$A:$Z,2,FALSE),""))'
     assert len(campaigns[1]) == len(console.ROW_RESULTS)
     world.sheet.changes.clear()
     await tick(world)
@@ -398,14 +398,18 @@ async def test_results_show_each_campaign_by_its_id(world: World) -> None:
     await world.campaign()
     await world.send_batch().handle({"campaign": "C-0001", "batch": "000000"})
     await world.launch().handle()
-    for n, kind in enumerate(("delivered", "opened", "clicked", "unsubscribed")):
+    for n, kind in enumerate(("delivered", "opened", "clicked", "unsubscribed", "converted")):
         label: Any = "human" if kind in ("opened", "clicked") else ""
         name: Any = kind
         ref = MailRef("C-0001", world.sid("a@example.com")).text
         await world.record().handle(Event(name, ref, NOW + n, label=label).to_message())
-    await world.record().handle(
-        Event("opened", MailRef("C-0001", world.sid("b@example.com")).text, NOW, label="machine").to_message()
-    )
+    other = MailRef("C-0001", world.sid("b@example.com")).text
+    for event in (
+        Event("opened", other, NOW, label="machine"),
+        Event("clicked", other, NOW, label="machine"),
+        Event("bounced", other, NOW, hard=True),
+    ):
+        await world.record().handle(event.to_message())
     await tick(world)
     [row] = shown(world, "Results")
     found = dict(zip(console.RESULT_FIELDS, row, strict=True))
@@ -417,12 +421,63 @@ async def test_results_show_each_campaign_by_its_id(world: World) -> None:
     )
     counted = ("Recipients", "Sent", "Failed", "Unknown", "Delivered", "Opened", "Opened by machines", "Clicked", "Unsubscribed")
     assert [found[name] for name in counted] == ["2", "2", "0", "0", "1", "1", "1", "1", "1"]
-    shows = board(world)
-    assert (shows["Mails sent"], shows["Opened by people"], shows["Campaigns completed"]) == ("2", "1 (50.0%)", "1")
+    more = ("Opened, robots included", "Clicked by machines", "Clicked, robots included", "Bounced for good", "Bounced softly")
+    assert [found[name] for name in (*more, "Converted")] == ["2", "1", "2", "1", "0", "1"]
+    assert (board(world)["Mails sent"], board(world)["Campaigns completed"]) == ("2", "1")
     assert shown(world, "Activity")[-1][1] == "C-0001 C-0001: Done: 2 sent."
     world.sheet.changes.clear()
     await tick(world)
     assert world.sheet.changes == []
+
+
+def results(**figures: int) -> list[Any]:
+    """A row of Results; the columns by their names, with _ for spaces and commas left out."""
+    names = [name.replace(",", "").replace(" ", "_") for name in console.RESULT_FIELDS]
+    assert set(figures) <= set(names)
+    return ["C-0001", "paused", "", "", *(figures.get(name, 0) for name in names[4:])]
+
+
+def figures(*rows: list[Any]) -> dict[str, list[Any]]:
+    """What the Dashboard shows below the mails sent."""
+    shows = tabs.dashboard({}, rows, [])
+    return {str(row[0]): row[1:] for row in shows[shows.index(next(row for row in shows if row[0] == "Mails delivered")) :]}
+
+
+def test_the_dashboard_shows_people_beside_all() -> None:
+    hits = {"Opened": 20, "Opened_robots_included": 50, "Clicked": 5, "Clicked_robots_included": 40, "Opened_by_machines": 9}
+    gone = {"Bounced": 12, "Bounced_for_good": 6, "Bounced_softly": 4, "Complained": 1, "Unsubscribed": 2}
+    shows = figures(results(Sent=100, Delivered=80, **hits), results(Sent=100, Delivered=100, **gone))
+    assert shows == {
+        "Mails delivered": ["180 (90.0% of sent)"],
+        "Opened": ["", "20 (11.1% of delivered)", "50 (27.8% of delivered)"],
+        "Clicked": ["", "5 (2.8% of delivered)", "40 (22.2% of delivered)"],
+        "Clicks to opens": ["", "25.0%", "80.0%"],
+        "Hard bounces": ["6 (3.0% of sent)"],
+        "Soft bounces": ["4 (2.0% of sent)"],
+        "Other bounces": ["2 (1.0% of sent)"],
+        "Spam complaints": ["1 (0.6% of delivered)"],
+        "Left after a mail": ["2 (1.1% of delivered)"],
+    }
+    assert figures(results(Sent=100, Delivered=90, Converted=9))["Converted"] == ["9 (10.0% of delivered)"]
+    twice = figures(results(Sent=100, Bounced=1, Bounced_for_good=1, Bounced_softly=1))
+    assert twice["Other bounces"] == ["0 (0.0% of sent)"]
+
+
+@pytest.mark.parametrize(
+    ("delivered", "bounced", "of"), [(0, 100, "sent"), (10, 2, "sent"), (80, 9, "sent"), (80, 10, "delivered")]
+)
+def test_rates_are_of_those_delivered_where_nearly_all_are_told(delivered: int, bounced: int, of: str) -> None:
+    shows = figures(results(Sent=100, Delivered=delivered, Bounced=bounced, Opened=40))
+    assert shows["Opened"][1] == {"sent": "40 (40.0% of sent)", "delivered": "40 (50.0% of delivered)"}[of]
+    assert shows["Mails delivered"] == ["80 (80.0% of sent)" if of == "delivered" else delivered]
+
+
+def test_a_dashboard_of_nothing_divides_by_nothing() -> None:
+    for rows in ([], [["C-0001", "draft", "", "", *[""] * 22]], [results()]):
+        shows = figures(*rows)
+        assert shows["Opened"] == ["", 0, 0] and shows["Clicks to opens"] == ["", "–", "–"]
+        assert shows["Hard bounces"] == shows["Other bounces"] == shows["Mails delivered"] == [0]
+        assert "Converted" not in shows
 
 
 async def test_an_old_campaign_keeps_its_numbers_unless_somebody_spoiled_them(world: World) -> None:
@@ -431,16 +486,16 @@ async def test_an_old_campaign_keeps_its_numbers_unless_somebody_spoiled_them(wo
     await world.store.commit([Merge(world.paths.campaign("C-0001"), {"state": "completed", "totals": totals})])
     found = await world.store.get(world.paths.campaign("C-0001"))
     assert found
-    old = [""] * 13 + ["7"] * 7
+    old = [""] * 13 + ["7"] * 13
     later = NOW + 8 * DAY
 
     async def seen(old: list[str], now: int) -> list[Any]:
         return (await tabs.result(world.store, world.paths, tabs.Tally(0), found, "UTC", old, now))[13:]
 
-    assert await seen(old, later) == ["7"] * 7
-    assert await seen(old, NOW + DAY) == [0] * 7
+    assert await seen(old, later) == ["7"] * 13
+    assert await seen(old, NOW + DAY) == [0] * 13
     for spoiled in ([*old[:-1], "abc"], old[:-1]):
-        assert await seen(spoiled, later) == [0] * 7
+        assert await seen(spoiled, later) == [0] * 13
 
 
 async def test_subscribers_and_suppressions_are_masked(world: World) -> None:
@@ -696,3 +751,64 @@ async def test_a_campaign_that_has_ended_is_counted_now_and_then(world: World) -
     await world.store.commit([Merge(world.paths.campaign("C-0001"), {"answered_at": world.clock.now()})])
     assert await counted(HOUR // 60) is True
     assert await counted(8 * DAY) is False
+
+
+# --- reports ---
+
+
+async def test_reports_are_one_table_and_written_only_when_there_is_a_new_one(world: World) -> None:
+    step = world.sync_sheet()
+    await step.handle()
+    rows = [
+        {
+            "by": "total",
+            "value": "",
+            "sent": 9,
+            "clicked": 2,
+            "conversions": 1,
+            "revenue_EUR": 12_500_000,
+            "revenue_USD": 3_000_000,
+        },
+        {"by": "link", "value": "0", "clicked": 2},
+    ]
+    data = {"rows": rows, "newest": -NOW, "began": NOW - DAY, "name": "=Spring", "links": {"0": "https://shop.example/a"}}
+    old = {**data, "began": NOW - 91 * DAY}
+    await world.store.commit([Create(world.paths.report("C-0001"), data), Create(world.paths.report("C-0000"), old)])
+    world.sheet.changes.clear()
+    await step.handle()
+    assert [change for change in world.sheet.changes if "Reports" in change[1]] == [("write", "Reports!A2")]
+    assert shown(world, "Reports") == [
+        ["C-0001", "'=Spring", "total", "all", "9", "0", "0", "2", "0", "0", "0", "1", "12.5", "EUR"],
+        ["C-0001", "'=Spring", "total", "all", "0", "0", "0", "0", "0", "0", "0", "0", "3", "USD"],
+        ["C-0001", "'=Spring", "link", "0 https://shop.example/a", "0", "0", "0", "2", "0", "0", "0", "0", "0"],
+    ]
+    world.sheet.changes.clear()
+    before = world.store.operations.reads
+    await step.handle()
+    quiet = world.store.operations.reads - before
+    await world.sync_sheet().handle()  # another process
+    assert world.sheet.changes == []
+    await world.store.commit([Merge(world.paths.report("C-0001"), {"rows": rows[1:], "newest": -NOW - 1})])
+    before = world.store.operations.reads
+    await step.handle()
+    assert [row[2] for row in shown(world, "Reports")] == ["link"]
+    assert world.store.operations.reads - before == quiet + 2  # the reports
+
+
+async def test_reports_that_the_sheet_did_not_take_are_shown_by_the_next_tick(world: World) -> None:
+    step = world.sync_sheet()
+    await step.handle()
+    data = {"rows": [{"by": "total", "value": ""}], "newest": -NOW, "began": NOW, "name": "", "links": {}}
+    await world.store.commit([Create(world.paths.report("C-0001"), data)])
+    write, failed = world.sheet.write, []
+
+    async def down(*args: Any, **more: Any) -> None:
+        failed.append(1)
+        raise Unavailable("Sheets")
+
+    world.sheet.write = down  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        await step.handle()
+    world.sheet.write = write  # type: ignore[method-assign]
+    await step.handle()
+    assert failed and shown(world, "Reports")[0][0] == "C-0001"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -22,6 +23,7 @@ from functions.track.handler import PIXEL, Track
 from functions.track.recent import HITS, MEMORY, Recent
 from functions.track.robots import AT_ONCE
 from functions.track.settings import Config
+from shared.adapters import pubsub
 from shared.adapters.pubsub import Pubsub
 from shared.config import load
 from shared.errors import BadInput, BadToken, ConfigError
@@ -64,7 +66,7 @@ def hits(world: World) -> list[Event]:
 async def test_an_open_is_a_pixel_and_an_event(world: World) -> None:
     assert await world.track().handle(Request("GET", opened(world), headers=BROWSER)) == PIXEL
     assert PIXEL.body.startswith(b"GIF89a") and PIXEL.content_type == "image/gif" and "no-store" in PIXEL.headers["cache-control"]
-    assert hits(world) == [Event("opened", REF.text, NOW, label="human")]
+    assert hits(world) == [Event("opened", REF.text, NOW, label="human", device="desktop")]
 
 
 @pytest.mark.parametrize("token", ["", "garbage", "\u2603", "C-0001~" + "A" * 22 + "~.AAAAAAAAAAAAAAAAAAAAAA"])
@@ -82,7 +84,7 @@ async def test_a_token_of_another_purpose_opens_nothing(world: World) -> None:
 async def test_a_click_goes_to_its_target_and_is_an_event(world: World) -> None:
     answer = await world.track().handle(Request("GET", clicked(world), headers=BROWSER))
     assert (answer.status, answer.headers["location"]) == (302, SHOP)
-    assert hits(world) == [Event("clicked", REF.text, NOW, label="human", link=3)]
+    assert hits(world) == [Event("clicked", REF.text, NOW, label="human", link=3, device="desktop")]
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ async def test_a_burst_over_links_is_a_machines_and_so_were_its_first_clicks(wor
     assert [event.label for event in first] == ["human"] * 4
     world.clock.advance(1_000)
     await hit(step, clicked(world, n=2))
-    burst: dict[str, Any] = {"label": "machine", "reason": "burst", "country": "", "city": ""}
+    burst: dict[str, Any] = {"label": "machine", "reason": "burst", "country": "", "city": "", "device": ""}
     assert hits(world) == [
         Event("clicked", REF.text, NOW + 2_000, label="machine", reason="burst", link=2),
         *(replace(event, **burst) for event in first[1:]),
@@ -281,12 +283,12 @@ async def test_a_persons_click_is_located_and_tells_no_address(world: World) -> 
     world.geo.places[READER] = LISBON
     await world.track().handle(Request("GET", clicked(world), headers=BROWSER, client=READER))
     assert READER not in str(world.bus.messages) and "Europe/Lisbon" not in str(world.bus.messages)
-    assert hits(world) == [Event("clicked", REF.text, NOW, label="human", link=3, country="PT", city="Lisbon")]
+    assert hits(world) == [Event("clicked", REF.text, NOW, label="human", link=3, country="PT", city="Lisbon", device="desktop")]
 
 
 async def test_a_click_from_nowhere_counts_all_the_same(world: World) -> None:
     await world.track().handle(Request("GET", clicked(world), headers=BROWSER, client="10.0.0.1"))
-    assert hits(world) == [Event("clicked", REF.text, NOW, label="human", link=3)]
+    assert hits(world) == [Event("clicked", REF.text, NOW, label="human", link=3, device="desktop")]
 
 
 @pytest.mark.parametrize(
@@ -337,8 +339,9 @@ class Google:
         self.gate = asyncio.Event()
         self.refusing = refusing
         self.calls: list[list[Any]] = []
+        self.transport = SimpleNamespace(grpc_channel=SimpleNamespace(unary_unary=lambda *_, **__: self._publish))
 
-    async def publish(self, request: Any, **_: Any) -> None:
+    async def _publish(self, request: Any, **_: Any) -> None:
         self.calls.append([json.loads(message.data) for message in request.messages])
         number = len(self.calls)
         await self.gate.wait()
@@ -347,8 +350,9 @@ class Google:
 
 
 async def test_hits_that_come_together_leave_together_and_hear_of_their_own_group(
-    world: World, capsys: pytest.CaptureFixture[str]
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pubsub, "_REST", 0.0)
     google = Google(refusing=3)
     step = Track(Pubsub("p", lambda: google), world.clock, world.links, world.geo)  # type: ignore[arg-type, return-value]
     paths = [f"o/{world.links.track_token(replace(REF, sid=f'{n:032x}'))}" for n in range(300)]
@@ -368,6 +372,14 @@ async def test_hits_that_come_together_leave_together_and_hear_of_their_own_grou
     assert [len(call) for call in google.calls] == [1, 1, 298]
     lost = [json.loads(line)["mail"] for line in capsys.readouterr().out.splitlines() if "not published" in line]
     assert sorted(lost) == sorted(message["ref"] for message in google.calls[2])
+
+
+def test_a_trap_says_nothing_of_hits_that_are_forgotten() -> None:
+    recent, at = Recent(), 1_767_225_600_000
+    old, young = (Event("clicked", REF.text, at + after, label="human", link=1) for after in (0, MEMORY // 2))
+    assert [recent.judge(each, 7) for each in (old, young)] == [[old], [young]]
+    trapped = Event("clicked", REF.text, at + MEMORY + 1, label="machine", reason="honeypot link")
+    assert recent.judge(trapped, 7) == [trapped, replace(young, label="machine", reason="honeypot link")]
 
 
 # --- conversions ------------------------------------------------------------------------------------------------------
@@ -604,3 +616,31 @@ async def test_other_methods_and_paths(world: World) -> None:
     for path in ("", "o", "x/y", opened(world) + "/z", clicked(world) + "/z", trapped(world) + "/z", "c/x"):
         assert (await world.track().handle(Request("GET", path, headers=BROWSER))).status == 404
     assert world.bus.messages == []
+
+
+# --- devices ---
+
+PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
+ANDROID = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0{} Safari/537.36"
+
+
+@pytest.mark.parametrize(
+    ("agent", "device"),
+    [
+        (PHONE, "phone"),
+        (PHONE.replace("iPhone", "iPad"), "tablet"),
+        (ANDROID.format(" Mobile"), "phone"),
+        (ANDROID.format(""), "tablet"),
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0", "desktop"),
+        ("Mozilla/5.0 (PlayStation; PlayStation 5/6.50) AppleWebKit/605.1.15 (KHTML, like Gecko)", "other"),
+        (GMAIL["user-agent"], ""),
+    ],
+)
+async def test_a_persons_hit_tells_the_device(world: World, agent: str, device: str) -> None:
+    await world.track().handle(Request("GET", clicked(world), headers={"user-agent": agent}))
+    assert [(event.label, event.device) for event in hits(world)] == [("human", device)]
+
+
+async def test_a_machine_has_no_device(world: World) -> None:
+    await world.track().handle(Request("HEAD", clicked(world), headers=BROWSER))
+    assert [event.device for event in hits(world)] == [""]

@@ -30,8 +30,9 @@ from shared.providers import ses_events, webhooks
 from shared.providers.generic import sign
 from shared.providers.signatures import addressed
 from tests.house.asgi import call
-from tests.providers.webhook_contract import LINKS, WebhookContract
+from tests.providers.webhook_contract import LINKS
 from tests.providers.webhook_contract import NOW as CONTRACTS_NOW
+from tests.providers.webhook_samples import contract, mutated
 
 from .fakes import DAY, NOW, FakeSecrets, FaultyStore, nth
 from .world import KEY, OLD_KEY, World
@@ -268,7 +269,7 @@ async def test_what_comes_again_is_answered_alike_and_published_once(world: Worl
     for key, shift in ((KEY, 0), (KEY, 0), (OLD_KEY, 1), (KEY, 60)):  # its provider may sign it anew
         assert (await step(world).handle(request(item(world), key, SECOND + shift))).status == 204
     assert len(events(world)) == 1 and world.bus.calls == 1
-    assert capsys.readouterr().out.count("was here before") == 3
+    assert capsys.readouterr().out.count('"metrics": {"replays": 1}, "provider": "generic"') == 3
     await step(world).handle(request(item(world, id="2")))
     assert len(events(world)) == 1
 
@@ -421,14 +422,6 @@ async def test_a_body_over_the_limit_is_refused_unread(world: World) -> None:
 PROVIDERS = sorted(set(webhooks.WEBHOOKS) - {"generic"})
 
 
-def contract(name: str) -> WebhookContract:
-    """What makes callbacks of a provider."""
-    module = importlib.import_module(f"tests.providers.test_{name}_events")
-    [found] = [cls for cls in vars(module).values() if isinstance(cls, type) and getattr(cls, "NAME", "") == name]
-    made: WebhookContract = found()
-    return made
-
-
 class Provider:
     """A step with a provider's keys, and a callback of it about our mail."""
 
@@ -465,14 +458,6 @@ class Provider:
             return error.status
         except BadInput:
             return 400
-
-
-def mutated(chance: random.Random, text: str) -> str:
-    at = chance.randrange(len(text) + 1)
-    mark = chance.choice(
-        ["", chr(chance.randrange(32, 127)), chr(chance.randrange(128, 0x2FFF)), "\x00", "\ud800", text[at : at + 9]]
-    )
-    return text[:at] + mark + text[at + chance.randrange(3) :]
 
 
 def other_proof(chance: random.Random, good: Request, proofs: Sequence[str]) -> Request:

@@ -9,11 +9,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from functions.inbox import handler as inbox
+from functions.report import handler as report
+from local import dead_letters
 from shared import config
 from shared.errors import ConfigError
 from tests.terraform import checks_data, checks_front, checks_iam, checks_watch
 from tests.terraform.facts import Facts
-from tests.terraform.seen import GIVEN, Seen, at, compare, differing, number, service
+from tests.terraform.seen import GIVEN, Seen, Table, at, compare, differing, number, service
 from tests.terraform.workspace import Instance, Plan
 
 Check = Callable[[Seen], Iterator[str]]
@@ -31,6 +34,10 @@ WAIVED: Mapping[str, str] = {
     "k_service": "Cloud Run sets it",
     "spamd_host": "a SpamAssassin of one's own is offered, and none is made",
     "geo_database": "the bundled countries are meant",
+    "attribution_days": "30 are meant",
+    "live_viewers": "the default goes with the function's concurrency, see `times`",
+    "live_seconds": "the default goes with the function's timeout, see `times`",
+    "live_reads": "the default is what docs/live.md promises",
     "trusted_hops": "a private step reads no X-Forwarded-For",
     "firestore_database": "of a step without documents",
     "bucket": "of a step without files",
@@ -43,6 +50,8 @@ WAIVED: Mapping[str, str] = {
 _FRAMEWORK = {"FUNCTION_USE_ASGI": "1", "LOG_EXECUTION_ID": "false"}  # read by the functions framework, not by a step
 
 
+MINUTES = {"launch": 1, "inbox": 5, "report": 5, "sync_sheet": 1}  # from tick to tick; docs/reports.md counts on its five
+LONGEST = {"inbox": inbox.LONGEST, "report": report.BUDGET / 1000}  # seconds of a tick
 WINDOW = 240  # seconds for one window of 50 mails, with a mail server that takes nearly five for each
 
 
@@ -160,22 +169,27 @@ def _environment(seen: Seen, step: str) -> Mapping[str, Any]:
         wanted["BOUNCE_DOMAIN"] = seen.variables["bounce_domain"] or ""
     if step == "track":
         wanted["CONVERSION_DOMAINS"] = ",".join(seen.variables["conversion_domains"])
+    if step == "inbox":
+        wanted |= {f"IMAP_{name.upper()}": str(given) for name, given in seen.variables["inbox"].items()}
+    if step == "notify":
+        wanted["EVENTS_OUT"] = json.dumps(seen.variables["events_out"], separators=(",", ":"), sort_keys=True)
     return wanted
 
 
 def triggers(seen: Seen) -> Iterator[str]:
-    """Pub/Sub pushes to each consumer and gives up to its dead letters; the Scheduler calls each ticked step every minute."""
+    """Pub/Sub pushes to each consumer and gives up to its dead letters; the Scheduler calls each ticked step."""
     names = {one.values["name"] for one in seen.plan.of("google_pubsub_subscription")}
-    yield from compare("subscriptions", names, seen.facts.pushed.keys() | set(seen.facts.dead.values()))
-    for step, topic in seen.facts.pushed.items():
-        yield from _pushed(seen, step, topic)
-        yield from _dead(seen, step)
+    writing = {"bigquery"} if seen.variables["bigquery"] else set()
+    yield from compare("subscriptions", names, seen.subscriptions.keys() | writing | seen.dead)
+    for name, (step, topic) in seen.subscriptions.items():
+        yield from _pushed(seen, name, step, topic)
+        yield from dead(seen, dead_letters.dead(name))
     jobs = {one.values["name"] for one in seen.plan.of("google_cloud_scheduler_job")}
     yield from compare("scheduler jobs", jobs, {f"tick-{service(step)}" for step in seen.facts.ticked})
     for step in seen.facts.ticked:
         wanted = {
             "region": seen.region,
-            "schedule": "* * * * *",
+            "schedule": f"*/{MINUTES[step]} * * * *",
             "time_zone": "Etc/UTC",
             "paused": seen.variables["paused"],
             "retry_config.retry_count": 0,
@@ -187,8 +201,8 @@ def triggers(seen: Seen) -> Iterator[str]:
         yield from differing(f"the tick of {step}", seen.one("google_cloud_scheduler_job", name=f"tick-{service(step)}"), wanted)
 
 
-def _pushed(seen: Seen, step: str, topic: str) -> Iterator[str]:
-    found = seen.one("google_pubsub_subscription", name=step)
+def _pushed(seen: Seen, name: str, step: str, topic: str) -> Iterator[str]:
+    found = seen.one("google_pubsub_subscription", name=name)
     pushing: dict[str, Any] = {
         "push_config.push_endpoint": seen.endpoint(step),
         "push_config.oidc_token.audience": seen.endpoint(step),
@@ -200,15 +214,15 @@ def _pushed(seen: Seen, step: str, topic: str) -> Iterator[str]:
         "expiration_policy.ttl": "",  # never
         "retry_policy.minimum_backoff": "10s",
         "retry_policy.maximum_backoff": "600s",
-        "dead_letter_policy.dead_letter_topic": f"projects/{seen.project}/topics/{seen.facts.dead[step]}",
+        "dead_letter_policy.dead_letter_topic": f"projects/{seen.project}/topics/{dead_letters.dead(name)}",
         "dead_letter_policy.max_delivery_attempts": 100,
         **({"push_config": []} if seen.variables["paused"] else pushing),
     }
-    yield from differing(f"the push of {topic} to {step}", found, wanted)
+    yield from differing(f"the push {name} of {topic} to {step}", found, wanted)
 
 
-def _dead(seen: Seen, step: str) -> Iterator[str]:
-    name = seen.facts.dead[step]
+def dead(seen: Seen, name: str) -> Iterator[str]:
+    """What is given up waits for an operator, under the name of its topic."""
     wanted = {
         "topic": f"projects/{seen.project}/topics/{name}",
         "message_retention_duration": "2678400s",  # 31 days
@@ -217,19 +231,72 @@ def _dead(seen: Seen, step: str) -> Iterator[str]:
         "push_config": [],
         "dead_letter_policy": [],
     }
-    yield from differing(f"the dead letters of {step}", seen.one("google_pubsub_subscription", name=name), wanted)
+    yield from differing(f"the dead letters {name}", seen.one("google_pubsub_subscription", name=name), wanted)
+
+
+_EVENTS: Table = {
+    "google_bigquery_dataset.engagement": {"dataset_id": "engagement", "delete_contents_on_destroy": None},
+    "google_bigquery_table.events": {
+        "dataset_id": "engagement",
+        "table_id": "events",
+        "clustering": ["type", "ref"],
+        "require_partition_filter": True,
+        "deletion_protection": True,
+        "range_partitioning.field": "at",
+        "range_partitioning.range.start": 1_767_225_600_000,  # 2026-01-01
+        "range_partitioning.range.end": 1_767_225_600_000 + 10_000 * 86_400_000,  # 10,000 partitions are the most there are
+        "range_partitioning.range.interval": 86_400_000,
+    },
+    "google_pubsub_subscription.bigquery": {
+        "name": "bigquery",
+        "message_retention_duration": "2678400s",
+        "push_config": [],
+        "bigquery_config.use_table_schema": True,
+        "bigquery_config.drop_unknown_fields": True,
+        "bigquery_config.write_metadata": None,  # the same event told twice would be two different rows
+        "expiration_policy.ttl": "",
+        "retry_policy.minimum_backoff": "10s",
+        "retry_policy.maximum_backoff": "600s",
+        "dead_letter_policy.max_delivery_attempts": 100,
+    },
+}
+
+
+def bigquery(seen: Seen) -> Iterator[str]:
+    """With `bigquery` each event becomes a row of its own fields, and what cannot waits as a dead letter; without, nothing is made."""
+    if not seen.variables["bigquery"]:
+        for one in seen.plan.instances:
+            if one.type.startswith("google_bigquery_"):
+                yield f"{one.address} is made though nobody asked for it."
+        return
+    yield from seen.fixed(_EVENTS)
+    for one in seen.plan.of("google_bigquery_dataset"):
+        yield from differing(one.address, one.values, {"location": seen.bucket_location})
+    for one in seen.plan.of("google_bigquery_table"):
+        given = one.values["schema"] if isinstance(one.values["schema"], str) else "[]"
+        columns = [(column["name"], column["type"], column["mode"]) for column in json.loads(given)]
+        if columns != list(seen.facts.columns):
+            yield f"{one.address} has the columns {columns}, not those of an event: {list(seen.facts.columns)}."
+    topics = f"projects/{seen.project}/topics"
+    wanted = {
+        "topic": f"{topics}/engagement-events",
+        "bigquery_config.table": f"{seen.project}.engagement.events",
+        "dead_letter_policy.dead_letter_topic": f"{topics}/bigquery-dead",
+    }
+    yield from differing("the subscription of BigQuery", seen.one("google_pubsub_subscription", name="bigquery"), wanted)
+    yield from dead(seen, "bigquery-dead")
 
 
 def times(seen: Seen) -> Iterator[str]:
-    """A worker stops before its message is given to another, and holds its lease longer than that."""
-    for step in seen.facts.pushed:
-        deadline = number(at(seen.one("google_pubsub_subscription", name=step), "ack_deadline_seconds"))
+    """A worker stops before its message is given to another, and holds its lease longer than that; a stream ends by itself."""
+    for name, (step, _) in seen.subscriptions.items():
+        deadline = number(at(seen.one("google_pubsub_subscription", name=name), "ack_deadline_seconds"))
         function = seen.functions.get((step, seen.region))
         if not deadline or function is None:
-            yield f"{step}: its ack deadline or its function is missing."
+            yield f"{name}: its ack deadline or its function is missing."
             continue
         if deadline < seen.facts.ack_deadline:
-            yield f"{step}: its ack deadline is {deadline} s, and even the twin's is {seen.facts.ack_deadline} s."
+            yield f"{name}: its ack deadline is {deadline} s, and even the twin's is {seen.facts.ack_deadline} s."
         if number(at(function.values, "service_config.timeout_seconds")) < deadline:
             yield f"{step}: its function ends before the ack deadline of {deadline} s."
         given = {field.name: field.default for field in dataclasses.fields(seen.facts.configs[step])}
@@ -240,6 +307,14 @@ def times(seen: Seen) -> Iterator[str]:
                 yield f"{step}: a window that begins after BUDGET_MS may outlast the ack deadline of {deadline} s."
             if lease <= budget:
                 yield f"{step}: LEASE_MS is not over BUDGET_MS: a worker would lose its batch while it works."
+    live = {field.name: field.default for field in dataclasses.fields(seen.facts.configs["live"])}
+    for (step, region), function in seen.functions.items():
+        if step != "live":
+            continue
+        if number(at(function.values, "service_config.timeout_seconds")) <= number(live["live_seconds"]):
+            yield f"{step} in {region}: its function ends before LIVE_SECONDS: streams would break off."
+        if number(at(function.values, "service_config.max_instance_request_concurrency")) <= number(live["live_viewers"]):
+            yield f"{step} in {region}: LIVE_VIEWERS leave no room for pages."
     for step in seen.facts.ticked:
         job = seen.one("google_cloud_scheduler_job", name=f"tick-{service(step)}")
         function = seen.functions.get((step, seen.region))
@@ -247,6 +322,8 @@ def times(seen: Seen) -> Iterator[str]:
         allowed = re.fullmatch(r"(\d+)s", str(job.get("attempt_deadline")))
         if not timeout or allowed is None or not timeout < int(allowed[1]) <= 1800:
             yield f"{step}: a tick may take {job.get('attempt_deadline')}, and its function {timeout} s."
+        if step in LONGEST and timeout <= LONGEST[step]:
+            yield f"{step}: its function ends after {timeout} s, and a tick may work for {LONGEST[step]} s."
 
 
 def readme(seen: Seen) -> Iterator[str]:
@@ -254,12 +331,13 @@ def readme(seen: Seen) -> Iterator[str]:
     jobs = {one.key for one in seen.plan.of("google_cloud_scheduler_job")}
     consumed: dict[str, str] = {}
     for one in seen.plan.of("google_pubsub_subscription"):
-        consumed[one.values["name"]] = str(one.values["topic"]).rpartition("/")[2]
+        step, _ = seen.subscriptions.get(one.values["name"], ("", ""))
+        consumed[step] = str(one.values["topic"]).rpartition("/")[2]
     published: dict[str, set[str]] = {step: set() for step in seen.facts.rows}
     for one in seen.plan.of("google_pubsub_topic_iam_member"):
-        step = next((step for step in published if one.values["member"] == f"serviceAccount:{seen.account(step)}"), None)
-        if step:
-            published[step].add(one.values["topic"])
+        who = next((step for step in published if one.values["member"] == f"serviceAccount:{seen.account(step)}"), None)
+        if who:
+            published[who].add(one.values["topic"])
     for step, row in seen.facts.rows.items():
         trigger = "tick" if step in jobs else "Pub/Sub" if step in consumed else "HTTP"
         found = (trigger, {consumed[step]} if step in consumed else set(), published[step])
@@ -275,6 +353,7 @@ GROUPS: Mapping[str, Check] = {
     "readme": readme,
     **checks_iam.GROUPS,
     **checks_data.GROUPS,
+    "bigquery": bigquery,
     **checks_watch.GROUPS,
     **checks_front.GROUPS,
 }

@@ -73,7 +73,7 @@ def indexes(seen: Seen) -> Iterator[str]:
 def topics(seen: Seen) -> Iterator[str]:
     """Those of the code, and one for the dead letters of each consumer; each consumed and each published."""
     found = {str(one.values["name"]) for one in seen.plan.of("google_pubsub_topic")}
-    yield from compare("topics", found, seen.facts.topics | set(seen.facts.dead.values()))
+    yield from compare("topics", found, seen.facts.topics | seen.dead)
     published = frozenset[str]().union(*(calls.publishes for calls in seen.facts.calls.values()))
     yield from compare("topics that are published", published, seen.facts.topics)
     yield from compare("topics that are consumed", set(seen.facts.pushed.values()), seen.facts.topics)

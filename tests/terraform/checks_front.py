@@ -11,6 +11,7 @@ from tests.terraform.seen import GIVEN, Seen, Table, at, compare, differing, ser
 
 _API = {  # part of a resource type -> the API behind it; what the steps themselves call is below
     "google_artifact_registry_": "artifactregistry",
+    "google_bigquery_": "bigquery",
     "google_billing_account_iam_": "cloudbilling",
     "google_billing_budget": "billingbudgets",
     "google_cloud_run_": "run",

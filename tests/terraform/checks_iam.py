@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from local.dead_letters import dead
 from tests.terraform.seen import Seen, at, service
 
 ANYBODY = "allUsers"
@@ -17,6 +18,7 @@ _WHERE = {  # argument of an IAM resource -> what it is about
     "bucket": "bucket",
     "billing_account_id": "billing account",
     "repository": "repository",
+    "table_id": "table",
     "name": "service",
     "project": "project",
 }
@@ -40,6 +42,7 @@ DEPLOYER = {
     "roles/serviceusage.serviceUsageAdmin": "the APIs",
     "roles/storage.admin": "buckets, and Terraform's own state",
 }
+ANALYSING_DEPLOYER = {"roles/bigquery.dataOwner": "the events' table and its rights"}
 BALANCING_DEPLOYER = {"roles/compute.loadBalancerAdmin": "the load balancer"}
 _PRIMITIVE = ("roles/owner", "roles/editor", "roles/viewer")
 
@@ -103,6 +106,8 @@ def _grant(seen: Seen, values: Mapping[str, Any]) -> Grant:
     where = "the project" if kind == "project" else f"{_WHERE.get(kind, '')} {values.get(kind)}"
     if kind in ("name", "repository"):
         where += f" in {values.get('location')}"
+    if kind == "table_id":
+        where += f" of {values.get('dataset_id')}"
     return Grant(str(values.get("member")), what, where, str(at(values, "condition.expression") or ""))
 
 
@@ -129,16 +134,24 @@ def _wanted(seen: Seen) -> Iterator[tuple[Grant, str]]:
     for step in seen.facts.pushed:
         where = f"account projects/{seen.project}/serviceAccounts/{seen.caller(step)}"
         yield Grant(_PUBSUB, "roles/iam.serviceAccountOpenIdTokenCreator", where), "Pub/Sub signs its pushes as it"
-    for step, dead in seen.facts.dead.items():
-        yield Grant(_PUBSUB, "roles/pubsub.publisher", f"topic {dead}"), "Pub/Sub moves what is given up there"
-        yield Grant(_PUBSUB, "roles/pubsub.subscriber", f"subscription {step}"), "Pub/Sub takes what is given up from there"
+    for name in seen.subscriptions:
+        yield Grant(_PUBSUB, "roles/pubsub.publisher", f"topic {dead(name)}"), "Pub/Sub moves what is given up there"
+        yield Grant(_PUBSUB, "roles/pubsub.subscriber", f"subscription {name}"), "Pub/Sub takes what is given up from there"
     yield from _builder(seen)
+    if seen.variables["bigquery"]:
+        yield Grant(_PUBSUB, "roles/bigquery.dataEditor", "table events of engagement"), "Pub/Sub writes each event there"
+        yield (
+            Grant(_PUBSUB, "roles/pubsub.publisher", "topic bigquery-dead"),
+            "Pub/Sub moves what has no place in the table there",
+        )
+        yield Grant(_PUBSUB, "roles/pubsub.subscriber", "subscription bigquery"), "Pub/Sub takes what is given up from there"
     if seen.domain:
         reason = "pictures in mails; who knows a name may fetch it, nobody may list"
         yield Grant(ANYBODY, "roles/storage.legacyObjectReader", f"bucket {seen.project}-assets"), reason
     for name in _deployers(seen):
         who = f"serviceAccount:{name}@{seen.project}.iam.gserviceaccount.com"
-        for role, reason in {**DEPLOYER, **(BALANCING_DEPLOYER if seen.domain else {})}.items():
+        analysing = ANALYSING_DEPLOYER if seen.variables["bigquery"] else {}
+        for role, reason in {**DEPLOYER, **analysing, **(BALANCING_DEPLOYER if seen.domain else {})}.items():
             yield Grant(who, role, "the project"), reason
         if seen.variables["budget"]:
             where = f"billing account {seen.variables['budget']['billing_account']}"

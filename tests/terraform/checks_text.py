@@ -32,6 +32,10 @@ BEFORE: Mapping[str, tuple[Sequence[str], str]] = {
         "its first pushes would be refused and count as attempts",
     ),
     "google_cloud_scheduler_job.tick": ((_INVOKER,), "its first ticks would be refused"),
+    "google_pubsub_subscription.bigquery": (
+        ("google_bigquery_table_iam_member.writer",),
+        "Pub/Sub refuses one to a table that it may not write",
+    ),
     "google_secret_manager_secret_iam_member.reader": (("google_secret_manager_secret.this",), "there is nothing to read yet"),
     "google_firestore_field.indexed": (("google_firestore_field.none",), "the exemption would take the index away again"),
     "google_firestore_field.expiring": (("google_firestore_field.none",), "the exemption comes first for every field"),

@@ -10,7 +10,7 @@ from tests.terraform.seen import GIVEN, Seen, Table, at, compare, differing, ser
 from tests.terraform.workspace import Instance
 
 # Metrics that say something is wrong, with the label that does. The others tell how much was done.
-ALARMING = {"mails_failed": "", "mails_unknown": "", "refused": "", "dead_tokens": 'kind="leave"'}
+ALARMING = {"mails_failed": "", "mails_unknown": "", "refused": "", "dead_tokens": 'kind="leave"', "endpoints_disabled": ""}
 _MONTH = 31 * 86_400_000  # ms: the longest that a message waits
 _QUERY = "conditions.condition_prometheus_query_language"
 _HEALTH: Table = {
@@ -93,12 +93,14 @@ def alerts(seen: Seen) -> Iterator[str]:
     policies = seen.plan.of("google_monitoring_alert_policy")
     asked = {one.address: str(at(one.values, f"{_QUERY}.query") or "") for one in policies}
     wanted: dict[str, tuple[str, set[str]]] = {
-        "messages given up": ("subscription_num_undelivered_messages", set(seen.facts.dead.values())),
-        "messages that wait": ("subscription_oldest_unacked_message_age", set(seen.facts.pushed)),
+        "messages given up": ("subscription_num_undelivered_messages", seen.dead),
+        "messages that wait": ("subscription_oldest_unacked_message_age", set(seen.facts.pushed) - {"notify"}),
         "errors of the public steps": ("request_count", {service(step) for step in seen.facts.public} | {"5xx"}),
         **{f"ticks of {step}": ("request_count", {service(step), "2xx"}) for step in seen.facts.ticked},
         **{f"the metric {name}": (f"user_{name}_sum", set()) for name in ALARMING},
     }
+    if "notify" not in seen.facts.triggers:
+        wanted.pop("the metric endpoints_disabled")
     used = set()
     for trouble, (metric, names) in wanted.items():
         label = ALARMING.get(trouble.removeprefix("the metric "), "")

@@ -4,25 +4,31 @@ calling while the tests ran (calls.json). Nothing here is read from terraform/."
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_type_hints
+from typing import TypeVar, get_type_hints
 
 from local import stacks
-from local.dead_letters import dead
-from local.steps import PUSHED, STEPS, TICKED
+from local.steps import PUSHED, STEPS, TICKED, subscriptions
 from shared.logs import METRICS, Metric
+from shared.model.event import Event
 from shared.model.paths import Paths
 from tests.house.table import steps, words
 
 ROOT = Path(__file__).parents[2]
 CALLS = Path(__file__).parent / "calls.json"
 # file, field -> collection; by hand, because the path is given by whoever writes what the function makes
-_EXPIRING = {("shared/model/batch.py", "expires_at"): "batches", ("functions/webhooks/handler.py", "expires_at"): "callbacks"}
+_EXPIRING = {
+    ("shared/model/batch.py", "expires_at"): "batches",
+    ("functions/webhooks/handler.py", "expires_at"): "callbacks",
+    ("functions/notify/tally.py", "expires_at"): "minutes",
+}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,8 @@ class Calls:
 @dataclass(frozen=True)
 class Facts:
     """`triggers`: step -> HTTP, tick, or the topic it consumes; `configs`: step -> its settings' class; `expiring`: collection -> the
-    field with an Expiry; `dead`: step -> the name of its dead letters; `ack_deadline`: seconds;
-    `rows`: README's table, step -> trigger, consumed and published topics."""
+    field with an Expiry; `ack_deadline`: seconds; `rows`: README's table, step -> trigger, consumed and published topics; `columns`: of
+    an event, each field as BigQuery names it, its type and its mode."""
 
     calls: Mapping[str, Calls]
     triggers: Mapping[str, str]
@@ -49,10 +55,10 @@ class Facts:
     topics: frozenset[str]
     collections: frozenset[str]
     expiring: Mapping[str, str]
-    dead: Mapping[str, str]
     ack_deadline: float
     metrics: Mapping[str, Metric]
     rows: Mapping[str, tuple[str, set[str], set[str]]]
+    columns: Sequence[tuple[str, str, str]]
 
     @property
     def public(self) -> list[str]:
@@ -66,6 +72,16 @@ class Facts:
     def pushed(self) -> dict[str, str]:
         return {step: trigger for step, trigger in self.triggers.items() if trigger not in ("HTTP", "tick")}
 
+    def without(self, steps: Collection[str]) -> Facts:
+        """Of a deployment that leaves these out."""
+
+        def less(of_steps: Mapping[str, T]) -> dict[str, T]:
+            return {step: fact for step, fact in of_steps.items() if step not in steps}
+
+        return replace(
+            self, calls=less(self.calls), triggers=less(self.triggers), configs=less(self.configs), rows=less(self.rows)
+        )
+
 
 def facts(calls: Path = CALLS) -> Facts:
     """Imports every step, which takes seconds."""
@@ -76,10 +92,10 @@ def facts(calls: Path = CALLS) -> Facts:
         topics=frozenset(_topics()),
         collections=frozenset(_collections()),
         expiring=dict(_expiring()),
-        dead={step: dead(step) for step in PUSHED},
         ack_deadline=_ack_deadline(),
         metrics=METRICS,
         rows={step: (row[1], words(row[2]), words(row[3])) for step, row in steps().items()},
+        columns=list(_columns()),
     )
 
 
@@ -132,7 +148,19 @@ def _expiring() -> Iterator[tuple[str, str]]:
                     yield _EXPIRING[str(file.relative_to(ROOT)), str(key.value)], str(key.value)
 
 
+def _columns() -> Iterator[tuple[str, str, str]]:
+    """What has a default is left out of a message, so its column may be empty."""
+    kinds = {int: "INTEGER", bool: "BOOLEAN"}
+    hints = get_type_hints(Event)
+    for field in dataclasses.fields(Event):
+        yield (
+            field.name,
+            kinds.get(hints[field.name], "STRING"),
+            "REQUIRED" if field.default is dataclasses.MISSING else "NULLABLE",
+        )
+
+
 def _ack_deadline() -> float:
-    plan = stacks.Plan(Path(), "", STEPS, PUSHED, lambda _: "")
+    plan = stacks.Plan(Path(), "", STEPS, subscriptions(""), lambda _: "")
     [deadline] = {subscription.ack_deadline for subscription in plan.subscriptions(lambda _: "")}
     return deadline

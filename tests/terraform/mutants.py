@@ -183,6 +183,8 @@ class Sweep:
                 return self._checked(lambda one: None if one.key == f"{step} {what}" else one)
             case ("steps", step, "env", variable):
                 return self._checked(lambda one: without_variable(one, variable) if step in words(one.key) else one)
+            case ("steps", _, "wanted"):
+                return ""
             case ("steps", _, _):
                 return REFERRED
             case ("env", variable):

@@ -54,6 +54,8 @@ class Cloud:
 
 _NAMED = {  # type -> the id, which the provider's documentation gives under "Attributes Reference"
     "google_artifact_registry_repository": "projects/{project}/locations/{location}/repositories/{repository_id}",
+    "google_bigquery_dataset": "projects/{project}/datasets/{dataset_id}",
+    "google_bigquery_table": "projects/{project}/datasets/{dataset_id}/tables/{table_id}",
     "google_cloud_scheduler_job": "projects/{project}/locations/{region}/jobs/{name}",
     "google_cloudbuild_trigger": "projects/{project}/locations/{location}/triggers/{name}",
     "google_cloudfunctions2_function": "projects/{project}/locations/{location}/functions/{name}",
@@ -186,6 +188,7 @@ def _made_up(kind: Any, label: str) -> Any:
 
 _SERVICES = {
     "google_artifact_registry_": ("artifactregistry",),
+    "google_bigquery_": ("bigquery",),
     "google_billing_budget": ("billingbudgets",),
     "google_cloud_run_": ("run",),
     "google_cloud_scheduler_": ("cloudscheduler",),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from local.dead_letters import dead
+from local.steps import subscriptions
 from tests.terraform.facts import Facts
 from tests.terraform.provider import PROJECT_NUMBER
 from tests.terraform.workspace import Instance, Plan
@@ -34,12 +37,20 @@ _WAY_OUT: Mapping[str, Any] = {  # what a provider is where nothing is said
     "engaged": "any",
     "warm_up": None,
 }
+_ENDPOINT: Mapping[str, Any] = {"types": [], "campaigns": []}
+_INBOX: Mapping[str, Any] = {"port": 993, "folder": "INBOX", "security": "tls"}
 
 
 @dataclass(frozen=True)
 class Seen:
     plan: Plan
-    facts: Facts
+    code: Facts
+
+    @cached_property
+    def facts(self) -> Facts:
+        """Of the steps that the operator wants."""
+        wanted = {"inbox": self.variables["inbox"], "notify": self.variables["events_out"]}
+        return self.code.without([step for step, given in wanted.items() if not given])
 
     @cached_property
     def variables(self) -> Mapping[str, Any]:
@@ -50,6 +61,8 @@ class Seen:
         for name, value in given.items():
             found[name] = words.get(value, value) if isinstance(value, str) else value
         found["mail_providers"] = [{**_WAY_OUT, **one} for one in found["mail_providers"]]
+        found["events_out"] = [{**_ENDPOINT, **one} for one in found["events_out"]]
+        found["inbox"] = found["inbox"] and {**_INBOX, **found["inbox"]}
         return found
 
     @property
@@ -79,6 +92,7 @@ class Seen:
     def secrets(self, step: str) -> set[str]:
         """What a step reads: of the operator's own secrets those that the variables call for."""
         own = {"provider-*": {f"provider-{one['name']}" for one in self.variables["mail_providers"]}}
+        own["events-*"] = {f"events-out-{one['name']}" for one in self.variables["events_out"]}
         own["webhook-*"] = {f"webhook-{name}" for name in ("generic", *self.variables["webhook_providers"])}
         own["dkim-key"] = {"dkim-key"} if self.variables["dkim"] else set()
         return {name for secret in self.facts.calls[step].secrets for name in own.get(secret, {secret})}
@@ -90,6 +104,16 @@ class Seen:
     def endpoint(self, step: str) -> str:
         """https://cloud.google.com/run/docs/triggering/https-request#deterministic"""
         return f"https://{service(step)}-{PROJECT_NUMBER}.{self.region}.run.app"
+
+    @property
+    def subscriptions(self) -> dict[str, tuple[str, str]]:
+        """Each that pushes -> its step and topic."""
+        return subscriptions(json.dumps(self.variables["events_out"]))
+
+    @property
+    def dead(self) -> set[str]:
+        """The names of all dead letters."""
+        return {dead(name) for name in self.subscriptions} | ({"bigquery-dead"} if self.variables["bigquery"] else set())
 
     @property
     def database(self) -> str:

@@ -82,18 +82,32 @@ def test_a_variable_changes_that_and_nothing_else(
 
 def test_what_stands_still_when_paused(plans: Mapping[str, Plan], code: Facts) -> None:
     found = plans["paused"]
+    seen = Seen(found, code)
     still = {one.values["name"] for one in found.of("google_pubsub_subscription") if not one.values["push_config"]}
-    assert still == code.pushed.keys() | set(code.dead.values())
-    assert {one.key for one in found.of("google_cloud_scheduler_job") if one.values["paused"]} == set(code.ticked)
+    assert "notify-crm" in still and still == seen.subscriptions.keys() | seen.dead
+    assert {one.key for one in found.of("google_cloud_scheduler_job") if one.values["paused"]} == set(seen.facts.ticked)
 
 
 def test_every_region_has_the_public_steps_and_the_first_has_them_all(plans: Mapping[str, Plan], code: Facts) -> None:
     regions = VARIANTS["three regions"]["regions"]
-    found = set(Seen(plans["three regions"], code).functions)
+    seen = Seen(plans["three regions"], code)
     assert len(regions) == 3
-    assert found == {(step, regions[0]) for step in code.triggers} | {
+    assert set(seen.functions) == {(step, regions[0]) for step in seen.facts.triggers} | {
         (step, region) for step in code.public for region in regions
     }
+
+
+def test_what_nobody_wants_is_not_there(plans: Mapping[str, Plan]) -> None:
+    named = {"inbox": "inbox|imap-password", "notify": "notify|events-out|endpoints_disabled"}
+
+    def made(variant: str, step: str) -> list[str]:
+        apart = r"google_logging_metric|google_firestore_field"  # which cost nothing, and nobody runs
+        addresses = [one.address for one in plans[variant].instances if not re.match(apart, one.address)]
+        return [address for address in addresses if re.search(named[step], address)]
+
+    for variant, step in (("minimal", "inbox"), ("minimal", "notify"), ("paused", "inbox"), ("three regions", "notify")):
+        assert made(variant, step) == []
+    assert all(len(made("everything", step)) > 10 for step in named)
 
 
 def test_a_held_step_keeps_its_traffic_where_it_is(plans: Mapping[str, Plan]) -> None:

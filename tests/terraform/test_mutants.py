@@ -23,8 +23,10 @@ Workspaces = Callable[..., Workspace]
 # One of each kind, taken out of the text and given to terraform.
 KINDS = (
     "locals.indexes.subscribers.segments",  # an index
+    "locals.indexes.marks.due",
     "locals.indexes.consents",  # an exemption from indexing
     "locals.expiring.batches",  # a TTL
+    "locals.expiring.minutes",
     "variable.alert_email",  # a variable
     "variable.tenant.default",  # what makes it optional
     "resource.google_pubsub_topic.events",  # topics
@@ -50,6 +52,7 @@ KINDS = (
     "resource.google_cloud_run_v2_service_iam_member.caller",
     "locals.secrets.signing-key",  # a secret
     "locals.secrets.pepper",
+    "resource.google_secret_manager_secret_iam_member.given",
     "resource.google_secret_manager_secret.this.lifecycle.prevent_destroy",
     "resource.google_firestore_database.this.lifecycle",
     "resource.google_firestore_database.this.delete_protection_state",
@@ -60,9 +63,16 @@ KINDS = (
     "locals.steps.send_batch.env.PROVIDERS",
     "locals.steps.track",  # a step
     "locals.steps.record",
+    "locals.steps.live",
     "locals.steps.launch.timeout",  # a column
+    "locals.steps.report.every",
+    "locals.steps.inbox.wanted",
+    "locals.steps.notify.wanted",
+    "locals.steps.notify.env.EVENTS_OUT",
+    "locals.idle.inbox",
     "locals.apis.sheets",  # an API
     "locals.metrics.push_lag",  # a metric
+    "locals.metrics.endpoints_disabled.labels.endpoint",
     "locals.alerts.dead_letters",  # an alert
     "resource.google_logging_project_exclusion.public_requests",
     "resource.google_compute_backend_service.step.log_config",

@@ -9,18 +9,27 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from shared.model.endpoint import TYPES
 from tests.terraform.workspace import Plan, Workspace
 
+_ENDPOINT: Mapping[str, Any] = {"name": "crm", "url": "https://crm.example/hooks"}
+_MAILBOX: Mapping[str, Any] = {"host": "imap.example.com", "user": "bounces"}
 _SMTP: Mapping[str, Any] = {"name": "main", "kind": "smtp", "options": {"host": "smtp.example.com"}}
 _REQUIRED: Mapping[str, Any] = {"project": "lumen-mail", "mail_providers": [_SMTP]}
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "minimal": _REQUIRED,
-    "paused": {**_REQUIRED, "paused": True, "firestore_location": "europe-west1"},
+    "paused": {
+        **_REQUIRED,
+        "paused": True,
+        "firestore_location": "europe-west1",
+        "events_out": [{"name": "crm", "url": "https://crm.example/hooks/mail?of=news"}],
+    },
     "three regions": {
         **_REQUIRED,
         "domain": "news.lumen-coffee.com",
         "regions": ["europe-west1", "us-east1", "asia-east1"],
         "firestore_location": "nam7",
+        "inbox": {"host": "imap.example.com", "user": "bounces@example.com"},
     },
     "everything": {
         "project": "lumen-mail",
@@ -42,6 +51,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
         "bounce_domain": "bounces.lumen-coffee.com",
         "webhook_providers": [
             "brevo",
+            "inbound",
             "mailgun",
             "mailjet",
             "mandrill",
@@ -52,6 +62,11 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
             "sparkpost",
             "twilio",
         ],
+        "events_out": [
+            {"name": "crm", "url": "https://crm.example", "types": list(TYPES), "campaigns": ["C-0001", "confirm"]},
+            {"name": "bounces-2", "url": "https://desk.example:8443/in"},
+        ],
+        "inbox": {"host": "mail.example.com", "port": 143, "user": "bounces", "folder": "Bounces", "security": "starttls"},
         "conversion_domains": ["shop.lumen-coffee.com", "lumen.example"],
         "regions": ["us-central1"],
         "domain": "news.lumen-coffee.com",
@@ -60,6 +75,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
         "tenant": "lumen",
         "alert_email": "operator@lumen-coffee.com",
         "budget": {"billing_account": "012345-6789AB-CDEF01", "amount": 50},
+        "bigquery": True,
         "repository": "projects/lumen-mail/locations/europe-west1/connections/github/repositories/pipeline",
         "state_bucket": "lumen-mail-terraform",
         "smoke_address": "operator@lumen-coffee.com",
@@ -99,6 +115,18 @@ REFUSED: Mapping[str, list[dict[str, Any]]] = {
         {"dkim": {"domain": domain, "selector": selector}} for domain, selector in (("lumen", "s1"), ("a.com", ""), ("", "s"))
     ],
     "webhook_providers": [{"webhook_providers": [text]} for text in ("", "Sendgrid", "smtp", "generic")],
+    "events_out": [{"events_out": [_ENDPOINT, {**_ENDPOINT, "url": "https://other.example"}]}],
+    "events_out.2": [{"events_out": [{**_ENDPOINT, "name": text}]} for text in ("", "Crm", "-a", "a_b", "a" * 31, "crm-dead")],
+    "events_out.3": [
+        {"events_out": [{**_ENDPOINT, "url": text}]}
+        for text in ("", "http://crm.example", "crm.example", "https://u:p@crm.example", "https://crm.example/#a", "https://a b")
+    ],
+    "events_out.4": [{"events_out": [{**_ENDPOINT, "types": [text]}]} for text in ("", "clicked", "mail.click")],
+    "events_out.5": [{"events_out": [{**_ENDPOINT, "campaigns": [text]}]} for text in ("", "-1", "C 1", "C" * 41)],
+    "inbox": [{"inbox": {**_MAILBOX, "host": text}} for text in ("", "imap", "imaps://imap.example.com", "imap.example.com:993")]
+    + [{"inbox": {**_MAILBOX, "port": port}} for port in (0, 65_536)],
+    "inbox.2": [{"inbox": {**_MAILBOX, name: text}} for name in ("user", "folder") for text in ("", "Rückläufer", "a\nb")],
+    "inbox.3": [{"inbox": {**_MAILBOX, "security": text}} for text in ("", "none", "TLS")],
     "conversion_domains": [{"conversion_domains": [text]} for text in ("", "lumen", "https://lumen.com", "lumen.com/shop")],
     "bounce_domain": [{"bounce_domain": text} for text in ("", "lumen", "b@lumen.com")],
     "alert_email": [{"alert_email": text} for text in ("", "operator", "operator@lumen", "a b@lumen.com")],

@@ -94,7 +94,7 @@ def sources() -> dict[str, str]:
 
 
 class Workspace:
-    """A copy of terraform/, or of `files`, in `folder`/terraform, beside a fake build/<step>.zip per step.
+    """A copy of terraform/, or of `files` with what they read, in `folder`/terraform, beside a fake build/<step>.zip per step.
 
     `known`: computed values that the double can predict are planned as known; without, as UNKNOWN, as the real provider does for most.
     `rules` are asked at each apply. Each Workspace has servers of its own, so several may run at once. Close it after use."""
@@ -106,6 +106,8 @@ class Workspace:
         self.folder = folder / "terraform"
         self.folder.mkdir(parents=True)
         self.write(sources() if files is None else files)
+        for read in (ROOT / "terraform").glob("*.json"):
+            shutil.copy(read, self.folder)
         (self.folder / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
         (folder / "build").mkdir()
         for main in (ROOT / "functions").glob("*/main.py"):

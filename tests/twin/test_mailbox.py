@@ -24,6 +24,7 @@ from starlette.applications import Starlette
 
 from local.mailbox import Mailbox, bodies
 from local.mailbox_pages import mailbox_routes
+from local.returned import Returns
 from shared.ports import Outgoing
 from shared.providers.smtp import SmtpSender
 
@@ -234,7 +235,8 @@ HOSTILE = (
 
 @pytest.fixture
 async def browser(mailbox: Mailbox) -> AsyncIterator[httpx.AsyncClient]:
-    app = Starlette(routes=mailbox_routes(mailbox))
+    returns = Returns(mailbox, Fixed(), ("http://127.0.0.1:9/", b""), ("http://127.0.0.1:9/", b""))
+    app = Starlette(routes=mailbox_routes(mailbox, returns))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://twin") as client:
         yield client
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -16,7 +18,13 @@ pytestmark = pytest.mark.network
 
 
 @pytest.fixture
-async def step() -> AsyncIterator[str]:
+def streaming() -> asyncio.Event:
+    """Set when the step's stream has ended."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def step(streaming: asyncio.Event) -> AsyncIterator[str]:
     """A server that says what reached it; its URL."""
 
     async def echo(request: web.Request) -> web.StreamResponse:
@@ -25,6 +33,14 @@ async def step() -> AsyncIterator[str]:
             return web.Response(
                 status=302, headers=[("location", "https://a.example/?q=%2F"), ("x-twice", "1"), ("x-twice", "2")]
             )
+        if request.path == "/stream":
+            stream = web.StreamResponse(headers={"content-type": "text/event-stream"})
+            await stream.prepare(request)
+            await stream.write(b"data: 1\n\n")
+            try:
+                await asyncio.sleep(60)
+            finally:
+                streaming.set()
         if request.path == "/zipped":
             return web.Response(body=b"\x1f\x8bnot really", headers={"content-encoding": "gzip", "content-type": "image/gif"})
         said = {"method": request.method, "target": request.raw_path, "body": body.decode("latin-1")}
@@ -34,7 +50,7 @@ async def step() -> AsyncIterator[str]:
 
     app = web.Application(client_max_size=1 << 20)
     app.router.add_route("*", "/{path:.*}", echo)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -94,6 +110,32 @@ async def test_a_body_over_the_limit_is_refused_without_reading_on(door: Proxy, 
     monkeypatch.setattr(proxy, "MAX_BODY", 10)
     answer = await call(door, "POST", "/track", [b"12345"] * 10)
     assert (answer.status, answer.chunks_read) == (413, 3)
+
+
+async def test_a_stream_is_handed_on_as_it_comes_and_ends_with_its_reader(door: Proxy, streaming: asyncio.Event) -> None:
+    sent: list[MutableMapping[str, Any]] = []
+    heard, gone = asyncio.Event(), asyncio.Event()
+    given = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if given:
+            return given.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(event: MutableMapping[str, Any]) -> None:
+        sent.append(event)
+        if event.get("body"):
+            heard.set()
+
+    scope = {"type": "http", "method": "GET", "raw_path": b"/live/stream", "query_string": b"", "headers": []}
+    asking = asyncio.create_task(door(scope, receive, send))
+    await asyncio.wait_for(heard.wait(), 10)
+    assert sent[1] == {"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True}
+    assert not asking.done() and not streaming.is_set()
+    gone.set()
+    await asyncio.wait_for(asking, 10)
+    await asyncio.wait_for(streaming.wait(), 10)  # the step knows that nobody listens
 
 
 async def test_a_step_that_is_down_or_late_is_said_to_be(step: str, monkeypatch: pytest.MonkeyPatch) -> None:

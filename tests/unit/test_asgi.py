@@ -60,6 +60,15 @@ async def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
     assert (answer.status, answer.text) == (200, f"{MAX_BODY}\n")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_what_has_no_body_is_not_waited_for(method: str) -> None:
+    async def step(request: Request) -> Response:
+        return text(f"{request.method} {request.body!r}")
+
+    answer = await call(app(step), method, "/", [b"x", b"y"])
+    assert (answer.status, answer.chunks_read) == (200, 0)
+
+
 async def test_a_step_may_set_a_lower_limit() -> None:
     @served(lambda: 0, max_body=10)
     async def step(request: Request) -> Response:

@@ -6,16 +6,23 @@ import asyncio
 import base64
 import hmac
 import io
+import itertools
 import json
 import os
 import socket
-from collections.abc import Callable
+import urllib.request
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+import uvicorn
 from rich.console import Console
 
-from bench import delay, letter, memory, report, scale, sink, stage
+from bench import bare, callbacks, delay, drive, letter, load, memory, report, scale, served, sink, stage
 from bench.peers import given, plain_smtplib, sides, tools
 from shared.model import batch
 from shared.ports import Filter, Merge, Outgoing
@@ -161,6 +168,120 @@ async def test_made_up_subscribers_are_in_one_range_each(tmp_path: Path) -> None
             cursor = seen[-1]
     assert len(seen) == 1234 and seen == sorted(set(seen))
     store.close()
+
+
+# --- make load --------------------------------------------------------------------------------------------------------
+
+
+class _Tracker:
+    """Answers hits as track does, on a port of its own; drops or refuses those whose number is told."""
+
+    def __init__(self, drops: int = -1, refuses: int = -1) -> None:
+        self._drops, self._refuses = drops, refuses
+        self._hits, self._published = 0, Counter[str]()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        number, self._hits = self._hits, self._hits + 1
+        _, kind, token, *_ = scope["path"].split("/")
+        if number not in (self._drops, self._refuses):
+            self._published[token.rpartition(".")[0].rpartition("~")[0]] += 1
+        status = 503 if number == self._refuses else 302 if kind == "k" else 200
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    def found(self) -> Counter[str]:
+        found, self._published = self._published, Counter()
+        return found
+
+    def cpu(self) -> float:
+        return float(self._hits)
+
+
+@asynccontextmanager
+async def _served(app: Any) -> AsyncIterator[str]:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        await serving
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    ("tracker", "gone"), [(_Tracker(), 0), (_Tracker(drops=7), 1), (_Tracker(refuses=9), 1)], ids=["whole", "drops", "refuses"]
+)
+async def test_a_hit_that_is_answered_but_not_published_is_lost(
+    tracker: _Tracker, gone: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"ROUNDS": 1, "RATE": 300.0, "WARMING": 3}.items():
+        monkeypatch.setattr(load, name, value)
+    bench_stage = await stage.Stage.open(tmp_path)
+    async with _served(tracker) as url, _served(bare.hello) as hello:
+        server = cast(served.Served, SimpleNamespace(url=url, cpu=tracker.cpu))
+        plain = cast(served.Served, SimpleNamespace(url=hello, cpu=itertools.count().__next__))
+        sides = [load.Side("track on Google", server, tracker.found, seconds=0.1)]
+        sides += [load.Side(name, plain, status=200, seconds=0.1) for name in ("hello", "naive")]
+        rows = {row.name: row for row in await load.hits_rows(bench_stage, sides)}
+    await bench_stage.close()
+    assert (rows["hits lost"].ours, rows["hits lost"].met) == (gone, gone == 0)
+    assert rows["CPU of a hit, track on Google / bare ASGI hello"].ours == pytest.approx(1e6)  # a second each, it says
+    assert (rows["a hit, p99, track on Google"].met is True) == (tracker._refuses < 0)
+
+
+async def test_of_the_callbacks_three_in_ten_come_again_and_later(tmp_path: Path) -> None:
+    bench_stage = await stage.Stage.open(tmp_path)
+    callbacks.prepare(bench_stage)
+    coming = await callbacks.coming(bench_stage, 2_000)
+    await bench_stage.close()
+    again = [each for each in coming if each.again]
+    assert sum(len(each.ids) for each in coming) == 2_000
+    assert sum(len(each.ids) for each in again) == 600
+    assert len({id for each in coming for id in each.ids}) == 1_400
+    for each in again:
+        [first, second] = [n for n, other in enumerate(coming) if other.call == each.call]
+        assert second > first and coming[second].again and not coming[first].again
+
+
+@pytest.mark.network
+async def test_webhook_events_that_no_topic_holds_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "CALLBACKS", 200.0)
+    bench_stage = await stage.Stage.open(tmp_path)
+    callbacks.prepare(bench_stage)
+    coming = await callbacks.coming(bench_stage, 400)
+    await bench_stage.close()
+
+    async def takes(scope: Any, receive: Any, send: Any) -> None:
+        status = 200 if scope["path"] == "/sendgrid" else 204
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body"})
+
+    ids = Counter({id: 1 for each in coming for id in each.ids})
+    missing, twice = sorted(ids)[:2]
+    async with _served(takes) as url:
+        server = cast(served.Served, SimpleNamespace(url=url, cpu=itertools.count().__next__))
+        whole = await load.callback_rows(server, coming, lambda: ids)
+        torn = await load.callback_rows(server, coming, lambda: ids - Counter([missing]) + Counter([twice]))
+    assert [row.ours for row in whole[1:]] == [0, 0] and whole[0].met and whole[1].met
+    assert [row.ours for row in torn[1:]] == [1, 1] and torn[1].met is False
+
+
+def test_a_quantile_counts_what_failed_and_what_weighs_more() -> None:
+    done = drive.Driven({0: 0.1, 1: 0.2, 2: 0.3, 3: float("inf")})
+    assert [done.quantile(share) for share in (0.25, 0.5, 0.75, 0.99)] == [0.1, 0.2, 0.3, float("inf")]
+    assert done.failed == [3]
+    assert done.quantile(0.9, [97, 1, 1, 1]) == 0.1 and done.quantile(0.99, [97, 1, 1, 1]) == 0.3
+
+
+@pytest.mark.network
+def test_a_servers_cpu_is_that_of_all_its_processes() -> None:
+    with served.bare("bench.bare:hello") as server:
+        started = server.cpu()
+        with urllib.request.urlopen(server.url) as answer:
+            assert answer.read() == b"hello\n"
+        assert 0 < started <= server.cpu() < 60
+    assert server.cpu() == 0
 
 
 # --- the report -------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ READERS: dict[Purpose, Callable[[str], Any]] = {
     "message": lambda token: LINKS.read_message_id(f"<{token}@news.example>"),
     "link": lambda token: LINKS.read_target("C-0001", token.removeprefix("C-0001/")),
     "confirm": lambda token: LINKS.read_confirm(token, NOW),
+    "live": lambda token: LINKS.read_live(token.removeprefix("t/"), "t", NOW),
 }
 
 
@@ -36,6 +37,7 @@ def real(links: Links, ref: MailRef, at: int) -> dict[Purpose, str]:
         "message": links.message_id(ref, "x").strip("<>").partition("@")[0],
         "link": f"C-0001/{links.signed_target('C-0001', at % 9, f'https://shop.example/{ref.sid}')}",
         "confirm": links.confirm(ref.sid, "c1", NOW + at % 9 * 1000).rpartition("/")[2],
+        "live": f"t/{links.live(f'C-{ref.sid[:4]}', at + 1000, 't').rpartition('/')[2]}",
     }
 
 

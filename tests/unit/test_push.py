@@ -20,7 +20,7 @@ from local.issuer import LocalIssuer
 from shared import logs, push
 from shared.config import Pushed
 from shared.errors import BadInput, Unauthenticated, Unavailable
-from shared.push import STRIPPED, Envelope, pushed, ticked, verify
+from shared.push import STRIPPED, Envelope, pushed, subscription, ticked, verify
 from tests.house.asgi import Answer, call
 
 AUDIENCE, EMAIL, ISSUER = "https://news.example", "pusher@x.example", "https://issuer.example"
@@ -301,6 +301,21 @@ def test_raw_and_eventarc_bodies_hold_one_message() -> None:
         assert (found.attributes, found.id, found.attempt) == ({"traceparent": PARENT}, "17", 3)
         assert found.published == 1_795_330_800.5
     assert Envelope.read(json.dumps(raw_push()).encode()).message() == MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("said", "id"), [("projects/p/subscriptions/notify-crm", "notify-crm"), ("s", "s"), (None, ""), (3, ""), ([], "")]
+)
+async def test_a_step_with_several_subscriptions_is_told_which(oidc: Pushed, key: Key, said: Any, id: str) -> None:
+    told: list[str] = []
+
+    async def step(message: Any) -> None:
+        told.append(subscription())
+
+    app: Any = Starlette(routes=[Route("/", pushed(lambda: oidc)(step), methods=["POST"])])
+    for body in (raw_push() | {"subscription": said}, {"data": raw_push() | {"subscription": said}}):
+        await call(app, "POST", "/", json.dumps(body).encode(), {"authorization": f"Bearer {key.sign(claims())}"})
+    assert told == [id, id]
 
 
 @pytest.mark.parametrize("odd", [None, 3, "x", [], {"traceparent": 3}, {"traceparent": None}])
