@@ -2,9 +2,9 @@
 
 Consumes engagement-events (published by track, webhooks, unsubscribe and send_batch). Blind writes: one of the delivery, and in the same
 commit a complaint, a bounce for good or an unsubscribe at a provider's suppresses the subscriber; a soft bounce that counts or a
-delivery is noted there, or a person's open or click, or that it was a machine's after all: then the delivery is read, and its labels
-are put right. Bounces and deliveries are what decides about suppressions that come and go, so after one of these the subscriber is read,
-and put right where that is due: shared/model/suppression.py says why that ends right.
+delivery is noted there, or a person's open or click, or that it was a machine's after all. After either of these two the delivery is
+read, and its labels are put right. Bounces and deliveries are what decides about suppressions that come and go, so after one of these
+the subscriber is read, and put right where that is due: shared/model/suppression.py says why that ends right.
 
 A delivery document holds, of one mail:
 
@@ -59,12 +59,12 @@ class Record:
         await self.store.commit(changes)
         if self.marks and marking and (late := self.marks.end(marking)):
             await self.store.commit([late])
-        if overruling(event):
-            await self._overrule(event)
+        if overruling(event) or event.label == "human":  # either may come first: whoever writes last sees both
+            await self._judge(event)
         if event.type == "delivered" or event.hard or event.counts:
             await self._settle(event.mail.sid)
 
-    async def _overrule(self, event: Event) -> None:
+    async def _judge(self, event: Event) -> None:
         path = self.paths.delivery(event.mail.campaign, event.mail.delivery)
         for _ in range(ATTEMPTS):
             found = await self.store.get(path, ["labels", "hits"])

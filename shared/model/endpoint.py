@@ -79,8 +79,10 @@ def _one(item: Any, local: bool) -> Endpoint:
     if not isinstance(item, dict):
         raise ConfigError("EVENTS_OUT: each entry must be an object with name and url")
     name = item.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError("EVENTS_OUT: a name is lower-case letters, digits and hyphens, 30 at most, such as crm")
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.endswith("-dead"):  # so end the dead letters' subscriptions
+        raise ConfigError(
+            "EVENTS_OUT: a name is lower-case letters, digits and hyphens, 30 at most, not ending in -dead, such as crm"
+        )
 
     def wrong(what: str) -> ConfigError:
         return ConfigError(f"EVENTS_OUT: {name}: {what}")

@@ -10,9 +10,9 @@ turns out to be a machine's takes along what came before it in its hour, as it d
 goes through a mail when it arrives, its reader comes later. After a week an hour is used again, and keeps its latest hits only.
 
 `labels` says the same, for queries and counts: "opened.human" and "clicked.human" go when nothing of their kind was a person's. A
-person's hit adds them blindly, also when it is told again, or told late. So whoever reads a delivery (record after a hit that
-is overruled, report each time) puts them right by `settled`, on the version read: with nothing more to come, they end as the set of the
-events says.
+person's hit adds them blindly, also when it is told again, or told late. So whoever reads a delivery (record after a person's hit and
+after one that is overruled, report each time) puts them right by `settled`, on the version read: the later of two writes sees both, so
+they end as the set of the events says.
 """
 
 from __future__ import annotations

@@ -424,13 +424,22 @@ async def test_a_located_click_is_noted_on_the_delivery_and_the_subscriber(world
     assert (delivery["hits"], delivery["cities"]) == (hours, ["Porto"])
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_hit_that_was_a_machines_is_no_persons_whichever_is_told_first(world: World, late: bool) -> None:
+    told = [replace(CLICK, label="human"), replace(CLICK, label="machine", reason="burst", country="", city="")]
+    for event in told[::-1] if late else told:
+        await world.record().handle(event.to_message())
+    found = await world.store.get(world.paths.delivery(REF.campaign, REF.delivery))
+    assert found and "clicked.human" not in found.data["labels"] and "clicked.machine" in found.data["labels"]
+
+
 @pytest.mark.parametrize(
     ("event", "reads", "writes"),
     [
-        (CLICK, 0, 2),
-        (replace(CLICK, country="", city=""), 0, 2),
+        (CLICK, 1, 2),
+        (replace(CLICK, country="", city=""), 1, 2),
         (replace(CLICK, country="", city="", label="suspect"), 0, 1),
-        (Event("opened", REF.text, NOW, label="human"), 0, 2),
+        (Event("opened", REF.text, NOW, label="human"), 1, 2),
         (Event("opened", REF.text, NOW, label="machine"), 0, 1),
         (Event("opened", REF.text, NOW, label="machine", reason="burst"), 1, 2),
         (Event("deferred", REF.text, NOW), 0, 1),
