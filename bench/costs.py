@@ -140,7 +140,7 @@ SIGN_UP = (
     "its welcome mail (send_batch)",
 )
 LEAVE = ("a one-click unsubscribe (unsubscribe)", "an unsubscribe, applied (record)")
-OPEN = ("an open (track)", "an open, applied (record)")
+OPEN = ("an open (track)", "a person's open, applied (record)")
 CLICK = ("a click (track)", "a person's click and its country, applied (record)")
 DELIVERY_TOLD = ("a delivered webhook (webhooks)", "a delivery, applied (record)")
 

@@ -32,8 +32,8 @@ from .prices import Spent
 from .report import Goal, Row, counted
 from .sink import Sink
 
-HIT = Goal("≤", 1)  # a hit needs no store and no read; record applies an event blindly
-CLICK = Goal("≤", 2)  # the delivery, and the subscriber's located country
+HIT = Goal("≤", 1)  # a hit needs no store and no read
+CLICK = Goal("≤", 3)  # the delivery, the subscriber, and a look whether the hit was a machine's after all
 TOLD = Goal("≤", 3)  # published, looked up and noted; or the delivery, the subscriber, and whether a suppression still holds
 WEEK = 7 * 86_400_000
 _PRICED = {
@@ -44,10 +44,11 @@ _PRICED = {
         "confirming (subscribe)",
         "its welcome mail (send_batch)",
     ),
-    "opens": ("an open (track)", "an open, applied (record)"),
+    "opens": ("an open (track)", "a person's open, applied (record)"),
     "clicks of people": ("a click (track)", "a person's click and its country, applied (record)"),
 }
-_FORM = {"content-type": "application/x-www-form-urlencoded", "user-agent": "Mozilla/5.0"}
+_BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+_FORM = {"content-type": "application/x-www-form-urlencoded", "user-agent": _BROWSER}
 
 
 def run(sink: Sink, google: Emulators | None) -> list[Row]:
@@ -123,8 +124,9 @@ async def _operations(sink: Sink, state: Path, google: Emulators | None) -> _Cou
     webhooks = Webhooks(given.bus, given.clock, links, given.secrets, given.store, given.objects, paths, Https())
     await counter.each("a delivered webhook (webhooks)", webhooks.handle(await _delivered(given, ref)), 204, TOLD)
     [opened, clicked, delivered] = given.bus.take(event.TOPIC)
+    assert opened["label"] == clicked["label"] == "human", "the dearest: a machine's is one write"
     record = Record(given.store, paths)
-    await counter.each("an open, applied (record)", record.handle(opened), goal=CLICK)
+    await counter.each("a person's open, applied (record)", record.handle(opened), goal=CLICK)
     await counter.each("a person's click and its country, applied (record)", record.handle(clicked), goal=CLICK)
     await counter.each("a delivery, applied (record)", record.handle(delivered), goal=TOLD)
     left = Event("unsubscribed", ref.text, now).to_message()
