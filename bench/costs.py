@@ -174,11 +174,16 @@ def launch_tick(open_batches: float = 0) -> float:
     return quiet + open_batches * (counts().tick.reads - quiet) / len(batch.ranges(sending.OURS))
 
 
-def sync_tick(subscribers: int, campaigns: int, left: int = 0) -> int:
+def sync_tick(subscribers: int, campaigns: int, left: int = 0) -> float:
     """Reads of a tick of sync_sheet while nothing happens: each campaign and the two system mails, the providers, here one at most,
-    the newest report, three counts of subscribers, and one of suppressions for each reason, here all of one. tests/house/test_costs.py
-    compares it with the step."""
-    return campaigns + 2 + 3 * thousands(subscribers) + thousands(left) + len(REASONS) - 1 + 2
+    the newest report, the segments by rule, of which there are none, and how far they were looked for, three counts of subscribers,
+    and one of suppressions for each reason, here all of one. tests/house/test_costs.py compares it with the step."""
+    return campaigns + 2 + looked(3 * thousands(subscribers) + thousands(left) + len(REASONS) - 1, tabs.FEW) + 2 + 2
+
+
+def looked(reads: float, cheap: int) -> float:
+    """Reads a tick of something that sync_sheet counts at each, or every ten minutes when it is not `cheap`."""
+    return reads if reads <= cheap else reads / 10
 
 
 def headlines(recipients: float) -> int:
@@ -202,7 +207,7 @@ def ticks_of(recipients: int) -> float:
     """Reads that a campaign adds to the ticks of its life: half of its batches are open on average, and sync_sheet reads them all."""
     batches = len(batch.ranges(recipients))
     minutes = math.ceil(lasting(recipients) / 60)
-    each = launch_tick(batches / 2) - launch_tick() + batches + headlines(recipients / 2)
+    each = launch_tick(batches / 2) - launch_tick() + looked(batches, tabs.CHEAP) + looked(headlines(recipients / 2), tabs.CHEAP)
     return minutes * each + looks() * headlines(recipients)
 
 

@@ -7,6 +7,7 @@ mails and not others. What is played again after a crash changes nothing.
 from __future__ import annotations
 
 import asyncio
+import quopri
 import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +54,7 @@ class Stuck(Exception):
 
 def links(source: bytes, part: str) -> list[str]:
     """The different links of a mail that hold `part`, in order; raises Stuck when there is none."""
-    text = re.sub(rb"=\r\n", b"", source).replace(b"=3D", b"=").decode("ascii", "replace")
+    text = quopri.decodestring(source).decode("ascii", "replace")
     found = list(dict.fromkeys(re.findall(rf"http://[^\s\"<>]*{re.escape(part)}[^\s\"<>]*", text)))
     if not found:
         raise Stuck(f"a mail without a {part} link")

@@ -48,6 +48,7 @@ SYSTEM_TABS = (
     console.ACTIVITY,
     console.PROVIDERS,
     console.REPORTS,
+    console.SEGMENT_RESULTS,
 )
 TENANT = "local"
 WATCHED = 12 * 3_600_000  # ms a live page's address works

@@ -210,6 +210,22 @@ def history(
 
 
 @app.command()
+def export(
+    what: Annotated[str, typer.Argument(help="A tab of the workbook, or the word segment.")],
+    name: Annotated[str, typer.Argument(help="Of the segment.")] = "",
+    out: Annotated[Path | None, typer.Option(help="A file. None: kept beside the mails, under exports/.")] = None,
+    endpoint: Annotated[str, typer.Option(envvar="SHEETS_ENDPOINT", help="An emulator in Google's place.", hidden=True)] = "",
+) -> None:
+    """Write a tab, or who is in a segment and may be mailed, as CSV with whole addresses; `export segment everyone` is the whole list.
+    On the twin: STACK=embedded STATE_DIR=.twin/run TENANT=local SHEETS_ENDPOINT=http://127.0.0.1:8080."""
+    from ops import export as work
+    from shared import config
+
+    with _told():
+        typer.echo(asyncio.run(work.run(config.load(config.Base), what, name, out, endpoint)))
+
+
+@app.command()
 def smoke(
     address: Address = "",
     run: Run = "",

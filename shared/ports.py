@@ -233,10 +233,56 @@ Rows: TypeAlias = "Sequence[Sequence[str | int | float | bool]]"
 
 @dataclass(frozen=True, slots=True)
 class Workbook:
-    """A spreadsheet's properties: IANA time zone, and tab title -> numeric sheet id."""
+    """A spreadsheet's properties: IANA time zone, tab title -> numeric sheet id, tab title -> version of the look that it wears."""
 
     zone: str
     tabs: dict[str, int]
+    looks: dict[str, str] = field(default_factory=dict)
+
+
+Tone: TypeAlias = Literal["good", "busy", "waiting", "bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How a column of a tab looks, whose header stands in row 1. What is empty or 0 is left as it is."""
+
+    at: int  # from 1
+    note: str = ""  # on the header
+    width: int = 0  # pixels
+    choices: tuple[str, ...] = ()  # a dropdown
+    pattern: str = ""  # of numbers or, with a "y", of dates: "yyyy-mm-dd hh:mm"
+    colours: tuple[tuple[str, Tone], ...] = ()  # a cell that begins with this text, whatever its case; the first that fits
+    guarded: bool = False  # who edits it is warned
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart of columns of a tab, rows `top` (from 1; the header of a column chart) to `bottom` (0 is the last), and where it floats."""
+
+    title: str
+    kind: Literal["COLUMN", "PIE"]
+    source: str  # the tab
+    labels: int  # column, from 1
+    series: tuple[int, ...]
+    top: int
+    bottom: int
+    row: int  # of the cell at its upper left corner, from 1
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a tab looks. `guard` is what is said to who edits a guarded column, or any cell where no column is guarded."""
+
+    columns: tuple[Column, ...] = ()
+    frozen: tuple[int, int] = (0, 0)  # rows, columns
+    guard: str = ""
+    banded: bool = False  # every other row is shaded
+    hidden: bool = False
+    first: bool = False  # the leftmost tab
+    lines: tuple[str, ...] = ()  # what a tab that is made says, down column A
+    charts: tuple[Chart, ...] = ()
 
 
 class Sheet(Protocol):
@@ -261,6 +307,14 @@ class Sheet(Protocol):
         ...
 
     async def clear(self, ranges: Sequence[str]) -> None: ...
+
+    async def dress(self, looks: Mapping[str, Look], version: str) -> None:
+        """Give tabs their looks in one call that writes, all or nothing; from then on `workbook` says that they wear `version`.
+
+        Only what is absent is added: a note, width, dropdown, format, protection, freeze, banding, colour rule or chart that is
+        there stays. A tab that is not there is made when its look has `lines`, else left out.
+        """
+        ...
 
 
 DOCUMENT = "application/vnd.google-apps.document"  # the `mime` of a Google Doc

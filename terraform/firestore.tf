@@ -16,6 +16,7 @@ locals {
     minutes      = {}
     providers    = {}
     reports      = { newest = "ASCENDING" }
+    segments     = {}
     summaries    = {}
     subscribers  = { segments = "CONTAINS", status = "ASCENDING" }
     suppressions = { reasons = "CONTAINS" }

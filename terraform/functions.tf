@@ -28,7 +28,7 @@ locals {
       store     = ["get", "list", "create", "update"]
       objects   = ["create", "get", "list"]
       publishes = ["send-requests"]
-      secrets   = ["signing-key"]
+      secrets   = ["pepper", "signing-key"]
       env = {
         PROVIDERS     = jsonencode(var.mail_providers)
         BOUNCE_DOMAIN = var.bounce_domain == null ? "" : var.bounce_domain

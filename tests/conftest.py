@@ -1,11 +1,15 @@
 """Rules for every test: no network unless the test is marked `network` or `slow` (then 127.0.0.1 only), and under STRICT=1 nothing is
-skipped. The end of the run says what was left out, and how many contract tests ran on which implementation of a port."""
+skipped. The end of the run says what was left out, and how many contract tests ran on which implementation of a port.
+
+`make test` runs on two processes (pytest-xdist), a file of tests at a time; before that, those that `recorded` looks at, on one.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import Counter, defaultdict
+from typing import Any
 
 import hypothesis
 import pytest
@@ -16,9 +20,10 @@ from tests.emulated_google import emulators, left_out
 
 __all__ = ["emulators"]  # for any test
 
+LEFT_OUT = "left out"
+CONTRACT = "contract"  # the property of a test's report: port, implementation
 _skipped: list[str] = []
-_contracts: dict[str, tuple[str, str]] = {}  # test id -> port, implementation
-_ran: Counter[tuple[str, str]] = Counter()
+_ran: Counter[object] = Counter()  # "Store sqlite" -> tests
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for base in cls.__mro__[1:]:
             port, contract, _ = base.__name__.partition("Contract")
             if contract and getattr(item, "originalname", "") in vars(base):  # not what an implementation adds
-                _contracts[item.nodeid] = port, _implementation(cls, port)
+                item.user_properties.append((CONTRACT, f"{port} {_implementation(cls, port)}"))
 
 
 def _implementation(cls: type, port: str) -> str:
@@ -59,11 +64,18 @@ def _implementation(cls: type, port: str) -> str:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.skipped:
         _skipped.append(report.nodeid)
-    elif report.when == "call" and report.nodeid in _contracts:
-        _ran[_contracts[report.nodeid]] += 1
+    elif report.when == "call":
+        _ran.update(value for name, value in report.user_properties if name == CONTRACT)
+
+
+def pytest_testnodedown(node: Any) -> None:
+    """What a process of xdist's left out."""
+    left_out.update(getattr(node, "workeroutput", {}).get(LEFT_OUT, ()))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[LEFT_OUT] = sorted(left_out)
     if os.environ.get("STRICT") == "1" and _skipped:
         print(f"\nSTRICT=1: skipped tests are failures: {', '.join(_skipped)}")
         session.exitstatus = 1
@@ -71,7 +83,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     by_port: defaultdict[str, list[str]] = defaultdict(list)
-    for (port, implementation), count in sorted(_ran.items()):
+    for contract, count in sorted(_ran.items(), key=str):
+        port, implementation = str(contract).split(" ", 1)
         by_port[port].append(f"{implementation} {count}")
     if by_port:
         terminalreporter.write_line("contract: " + "; ".join(f"{port} {', '.join(found)}" for port, found in by_port.items()))

@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.errors import BadInput, BadTemplate, NotFound
 from shared.links import Links
-from shared.mail.compile import compile
+from shared.mail.confined import compile
 from shared.mail.source import Identity, Source
 from shared.model.paths import CONFIRM, WELCOME
 from shared.ports import DOCUMENT, Drive, File, Objects

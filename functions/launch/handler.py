@@ -18,19 +18,20 @@ from shared.links import Links
 from shared.logs import log
 from shared.model import console
 from shared.model.campaign import answered
-from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.model.paths import CONFIRM, TEST, WELCOME, MailTests, Paths
 from shared.model.provider import Provider
 from shared.model.subscriber import EVERYONE
 from shared.model.tenant import Tenant
-from shared.ports import Bus, Clock, Create, Document, Drive, File, Filter, Merge, Objects, Sheet, Store
+from shared.ports import Bus, Clock, Create, Document, Drive, File, Filter, Merge, Objects, Sheet, Store, Write
 
-from . import pace, recent, rows, sends
+from . import pace, recent, rows, sends, testing
 from .allowance import Allowances
 from .freeze import find, freeze, letters
 from .preflight import FIELDS, SAMPLE, Audience, Checks, preflight, thawed
 from .preflight_report import Report
 from .release import Singles
 from .rows import Row
+from .segment import WAITING, rule_of
 from .sweep import settle, sweep
 from .tick import Tick
 from .wishes import unseen, wish
@@ -41,7 +42,8 @@ ENOUGH: Final = 90_000  # ms after which a tick begins no more of them; it is en
 
 @dataclass(frozen=True)
 class Launch:
-    """The step's dependencies. `providers`: the ways out for mail as far as they have limits, () for none."""
+    """The step's dependencies. `providers`: the ways out for mail as far as they have limits, () for none. `pepper` makes subscriber
+    ids; without one no test mail goes out, since nobody could say who must not be mailed."""
 
     store: Store
     bus: Bus
@@ -54,6 +56,7 @@ class Launch:
     tenant: Tenant
     providers: Sequence[Provider] = ()
     checks: Checks = field(default_factory=Checks)
+    pepper: bytes = field(default=b"", repr=False)
 
     async def handle(self) -> None:
         """One tick. A Sheet or Drive that does not answer stops new campaigns, never those on their way."""
@@ -66,7 +69,7 @@ class Launch:
             files = await self.drive.list(self.tenant.folder)
             await self._system_mails(files)
             if console.CAMPAIGNS in workbook.tabs:  # else sync_sheet makes it at its next tick
-                await self._rows(workbook.zone, tick)
+                await self._rows(workbook.zone, files, tick)
         except (Unavailable, NotFound) as error:
             log("ERROR", f"the Sheet or the Drive folder cannot be read: {error}")
         except BadInput as error:  # a header that cannot be trusted
@@ -75,6 +78,8 @@ class Launch:
             async with _left_to_the_next(system):
                 await sweep(self.store, self.bus, self.paths, system, now, Singles(self.store))
                 await settle(self.store, self.paths, system, now)
+        async with _left_to_the_next(TEST):
+            await sweep(self.store, self.bus, MailTests.of(self.paths), TEST, now, Singles(self.store))
         tick.campaigns = {campaign.id: campaign for campaign in await self._active()}
         for id in tick.campaigns:
             async with _left_to_the_next(id):
@@ -130,13 +135,14 @@ class Launch:
 
     # --- rows ---
 
-    async def _rows(self, zone: str, tick: Tick) -> None:
+    async def _rows(self, zone: str, files: Sequence[File], tick: Tick) -> None:
         """Act on the rows that changed since the last tick; one read when none did. A campaign's change and what was seen of its row are
-        one commit, so that a command is not given twice."""
+        one commit, so that a command is not given twice; it is refused when another tick has seen rows since this one began to read."""
+        seen = await self.store.get(self.paths.console)
         [cells] = await self.sheet.read([f"{console.CAMPAIGNS}!A1:Z"])
         if not cells:
             return
-        seen = await self.store.get(self.paths.console)
+        version = seen.version if seen else None
         known = seen.data.get("rows", {}) if seen else {}
         changed = [row for row in rows.read(cells) if known.get(row.id) != row.hash]
         if not changed:
@@ -146,23 +152,74 @@ class Launch:
         for row, document in zip(changed, documents, strict=True):
             mark = {f"rows.{row.id}": row.hash}
             try:
-                if changes := await self._wish(row, document, zone, tick):
-                    await self.store.commit([self._write(row.id, document, changes), Merge(self.paths.console, mark)])
+                changes, more = await self._wish(row, document, zone, files, tick)
+                if changes:
+                    noted = Merge(self.paths.console, mark, if_version=version)
+                    _, version, *_ = await self.store.commit([self._write(row.id, document, changes), noted, *more])
                 else:
                     done |= mark
             except (Conflict, Unavailable) as error:
                 log("WARNING", f"left to the next tick: {error}", campaign=row.id)
         if done:
-            await self.store.commit([Merge(self.paths.console, done)])
+            try:
+                await self.store.commit([Merge(self.paths.console, done, if_version=version)])
+            except Conflict as error:
+                log("WARNING", f"left to the next tick: {error}")
 
-    async def _wish(self, row: Row, document: Document | None, zone: str, tick: Tick) -> dict[str, Any]:
-        """What a row changes; {} for nothing."""
-        if row.problem or row.wanted not in sends.KINDS:
-            return wish(row, document, zone, tick.now)
+    async def _wish(
+        self, row: Row, document: Document | None, zone: str, files: Sequence[File], tick: Tick
+    ) -> tuple[dict[str, Any], list[Write]]:
+        """What a row changes, {} for nothing, and what is made with that."""
+        if not row.problem and not (document and document.data.get("archived")):
+            if row.wanted in sends.KINDS:
+                return await self._again(row, document, zone, tick), []
+            if row.wanted == console.PREVIEW.lower():
+                return await self._preview(row, zone, files, tick.now), []
+            if row.wanted == console.TEST.lower():
+                return await self._test(row, document, zone, files, tick.now)
+        return wish(row, document, zone, tick.now), []
+
+    async def _preview(self, row: Row, zone: str, files: Sequence[File], now: int) -> dict[str, Any]:
+        """All that stands in the way of a row, as a Go at this moment would find it; it looks again whenever the row changes."""
+        try:
+            rows.start(row.schedule, zone, now)
+            row.options(zone)
+            await rule_of(self.store, self.paths, row.segment, 0)
+            mail, expected, report = await self._fit(row.id, row.fields, files)
+            shown = await testing.looks(await thawed(self.objects, row.id, mail), self.links, now)
+            found = f"Nothing stands in the way: {expected:,} reader{'s' * (expected != 1)}, {shown}. {report.sentence()}".strip()
+        except BadInput as error:
+            found = str(error)
+        return {"row": row.fields, **answered(f"Preview at {rows.time_of_day(now, zone)}. {found}", now)}
+
+    async def _test(
+        self, row: Row, document: Document | None, zone: str, files: Sequence[File], now: int
+    ) -> tuple[dict[str, Any], list[Write]]:
+        """Test mails, once each time that Wanted changes to them."""
+        data = document.data if document else {}
+        if data.get("row", {}).get("wanted") == row.wanted:
+            first = {"scheduled": "Go", "running": "Go", "paused": "Pause"}.get(data["state"], "Draft")
+            why = f"Wanted says what it said before. For one more choose {first} first, and {console.TEST} after that."
+            return {"row": row.fields, **answered(f"No test mail was sent: {why}", now)}, []
+        try:
+            if not self.pepper:
+                raise BadInput("Test mails are not set up here. Please tell your operator.")
+            language = self.tenant.identity.language
+            who = await testing.readers(self.store, self.paths, self.pepper, row.test_to, language)
+            mail = await self._freeze(find(letters(files), row.template), TEST, row.subject)
+            mail["subject"] = testing.subject(await thawed(self.objects, TEST, mail))
+        except BadInput as error:
+            return unseen(row, document, str(error), now), []
+        ways = [provider.name for provider in self.providers]
+        said = f"At {rows.time_of_day(now, zone)}: {testing.said(who)}"
+        return {"row": row.fields, **answered(said, now)}, testing.mails(self.paths, row.id, mail, who, ways, now)
+
+    async def _again(self, row: Row, document: Document | None, zone: str, tick: Tick) -> dict[str, Any]:
+        """What has to change for a campaign to be sent again, or why it is not."""
         try:
             options = row.options(zone)
         except BadInput as error:
-            return unseen(row, str(error), tick.now)
+            return unseen(row, document, str(error), tick.now)
         try:
             ranked = tick.allowances.warming
             changes = await sends.again(self.store, self.paths, row, document, options, ranked, tick.now)
@@ -203,13 +260,12 @@ class Launch:
         if data["at"] > tick.now or files is None:
             return False
         try:
-            mail = await self._freeze(find(letters(files), row["template"]), campaign.id, row["subject"])
-            segment = row["segment"]
-            expected = await self.store.count(self.paths.subscribers, Filter(contains=("segments", segment)))
-            if not expected:
-                there = "confirmed yet" if segment == EVERYONE else f"in the segment “{segment[:40]}” yet"
-                raise BadInput(f"Nobody is {there}.")
-            report = await self._preflight(campaign.id, mail, segment, expected)
+            rule = await rule_of(self.store, self.paths, row["segment"], data["at"])
+            if rule is None:
+                if data.get("answer") != WAITING:
+                    await tick.save(campaign.id, answered(WAITING, tick.now))
+                return False
+            mail, expected, report = await self._fit(campaign.id, row, files)
         except BadInput as error:
             sentence = f"{error} Then choose Draft, and Go once the row says so."
             await tick.save(campaign.id, {"state": "draft", "active": False, **answered(sentence, tick.now)})
@@ -222,7 +278,8 @@ class Launch:
         changes = {
             "state": "running",
             "mail": mail,
-            "segment": segment,
+            "segment": row["segment"],
+            **rule,
             "frozen_at": tick.now,
             "expected": expected,
             "cut": False,
@@ -235,15 +292,25 @@ class Launch:
         changes |= answered(f"{sends.sending(data | changes)}. {report.sentence()}".strip(), tick.now)
         changes["recent"] = await self._recent(Document(campaign.path, "", data | changes), tick)
         await tick.save(campaign.id, changes)
-        await self.store.commit([Merge(self.paths.console, {f"audiences.{_digest(segment)}": expected})])
+        await self.store.commit([Merge(self.paths.console, {f"audiences.{_digest(row['segment'])}": expected})])
         for other in tick.campaigns:
             await tick.acquaint(other)  # before the first mail of this one
         return True
 
+    async def _fit(self, campaign: str, row: Mapping[str, str], files: Sequence[File]) -> tuple[dict[str, Any], int, Report]:
+        """The mail of a row, frozen, how many it goes to, and what is worth a look; raises BadInput when it must not go."""
+        mail = await self._freeze(find(letters(files), row["template"]), campaign, row["subject"])
+        segment = row["segment"]
+        expected = await self.store.count(self.paths.subscribers, Filter(contains=("segments", segment)))
+        if not expected:
+            there = "confirmed yet" if segment == EVERYONE else f"in the segment “{segment[:40]}” yet"
+            raise BadInput(f"Nobody is {there}.")
+        return mail, expected, await self._preflight(campaign, mail, segment, expected)
+
     async def _preflight(self, campaign: str, mail: Mapping[str, Any], segment: str, expected: int) -> Report:
         """What speaks against this mail to this audience; raises BadInput when it must not go."""
         within, most = Filter(contains=("segments", segment)), min(SAMPLE, max(5, expected // 100))
-        sample = await self.store.page(self.paths.subscribers, within, limit=most, fields=FIELDS)
+        sample = await self.store.page(self.paths.subscribers, within, limit=most, fields=[*FIELDS, "segments"])
         seen = await self.store.get(self.paths.console, ["audiences"])
         report = await preflight(
             await thawed(self.objects, campaign, mail),

@@ -15,7 +15,7 @@ from shared.push import ticked
 from shared.stack.bus import open_bus
 from shared.stack.clock import open_clock
 from shared.stack.objects import open_objects
-from shared.stack.secrets import open_secrets
+from shared.stack.secrets import only_pepper, open_secrets
 from shared.stack.store import open_store
 from shared.tokens import Tokens
 
@@ -32,11 +32,12 @@ async def built(tenant: Tenant) -> Launch:
     given = settings()
     clock, paths, ways = open_clock(given), Paths(given.tenant), provider.parse(given.providers)
     sheet, drive = Sheets(tenant.sheet, given.sheets_endpoint), GoogleDrive(given.drive_endpoint)
-    links = Links(given.public_url, await Tokens.load(open_secrets(given), clock))
+    secrets = open_secrets(given)
+    links, pepper = Links(given.public_url, await Tokens.load(secrets, clock)), await only_pepper(secrets)
     spam = Spamd(given.spamd_host) if given.spamd_host else None
     checks = Checks(Resolver(), spam, Sending(given.bounce_domain, given.dkim_domain, given.dkim_selector))
     return Launch(
-        open_store(given), open_bus(given), clock, open_objects(given), sheet, drive, links, paths, tenant, ways, checks
+        open_store(given), open_bus(given), clock, open_objects(given), sheet, drive, links, paths, tenant, ways, checks, pepper
     )
 
 

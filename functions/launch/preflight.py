@@ -20,7 +20,7 @@ from shared.mail.compile import CompiledMail, Recipient, compile
 from shared.mail.source import Identity, Source
 from shared.mail.source import read as read_template
 from shared.model.ref import MailRef
-from shared.model.subscriber import country_of, in_segment
+from shared.model.subscriber import country_of, segments_of
 from shared.ports import Objects
 
 from . import preflight_content, preflight_domain, preflight_spamd, preflight_variables
@@ -87,7 +87,7 @@ async def preflight(
     """Every check. `dns`, `spam`: None where there is none. `previous`: how many the segment's last campaign expected, None for the
     first. Raises nothing for what it finds; takes at most `seconds` longer than compiling and reading the mail."""
     report, domain, score = Report(), Report(), Report()
-    people = [values(one) for one in audience.sample[:SAMPLE] if in_segment(one, audience.segment)]
+    people = [values(one) for one in audience.sample[:SAMPLE] if audience.segment in segments_of(one)]
     looking = asyncio.create_task(
         _bounded(
             preflight_domain.check(domain, mail.identity, sending, dns, audience.expected),

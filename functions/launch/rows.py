@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -43,6 +43,7 @@ class Row:
     rate: str = ""
     hours: str = ""
     priority: str = ""
+    test_to: str = field(default="", repr=False)
     problem: str = ""
 
     @property
@@ -54,7 +55,7 @@ class Row:
     @property
     def fields(self) -> dict[str, str]:
         """For the campaign's document."""
-        return {key: value for key, value in asdict(self).items() if key not in ("id", "problem")}
+        return {key: value for key, value in asdict(self).items() if key not in ("id", "problem", "test_to")}
 
     def options(self, zone: str) -> dict[str, Any]:
         """The campaign's `rate`, `hours` and `priority`; raises BadInput for a cell that says none."""
@@ -95,9 +96,19 @@ def read(rows: Sequence[Sequence[str]]) -> list[Row]:
             row["Rate"],
             row["Hours"],
             row["Priority"],
+            row["Test to"],
             problem,
         )
     return list(found.values())
+
+
+def time_of_day(at: int, zone: str) -> str:
+    """What a clock in the workbook's `zone` shows at `at` (ms): "09:30"; in UTC when the zone is not known."""
+    try:
+        there: Any = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder
+        there = UTC
+    return datetime.fromtimestamp(at / 1000, there).strftime("%H:%M")
 
 
 def start(schedule: str, zone: str, now: int) -> Start:

@@ -6,12 +6,17 @@ from typing import Any, Final
 
 from shared.errors import BadInput
 from shared.model import console
-from shared.model.campaign import answered
+from shared.model.campaign import ARCHIVED, answered
 from shared.ports import Document
 
 from . import rows, sends
 from .rows import Row
 
+_AGAIN: Final = f"It may be sent again: choose {console.RETRY} or {console.RESEND}."
+_COPY: Final = (
+    "Rows are yours, so nothing was copied. "
+    "Copy the cells right of the ID into a row that has only an ID, and set Wanted there to Draft."
+)
 _WORDS: Final = f"{', '.join(console.WANTED[:-1])} or {console.WANTED[-1]}"
 
 
@@ -23,7 +28,11 @@ def wish(row: Row, document: Document | None, zone: str, now: int) -> dict[str, 
         return {"row": row.fields, **changes, **answered(sentence, now)}
 
     if row.problem:
-        return unseen(row, row.problem, now)
+        return unseen(row, document, row.problem, now)
+    if document and document.data.get("archived"):
+        if row.wanted == "draft":
+            return say(f"Back from the archive. {_AGAIN}", archived=False)
+        return {} if row.wanted == "archive" else say(ARCHIVED)
     match row.wanted, state:
         case "go", "draft" | "scheduled":
             try:
@@ -66,7 +75,17 @@ def wish(row: Row, document: Document | None, zone: str, now: int) -> dict[str, 
         case "draft", "draft" if document:
             return say("Draft. Choose Go to send it.")
         case "draft", "completed" | "cancelled" if document and _commanded(document):
-            return say(f"It may be sent again: choose {console.RETRY} or {console.RESEND}.")
+            return say(_AGAIN)
+        case "archive", "completed" | "cancelled":
+            return say(ARCHIVED, archived=True)
+        case "archive", "draft":
+            return say("It has not been sent, so there is nothing to archive.")
+        case "archive", "scheduled":
+            return say("It has not been sent. Choose Cancel first, and Archive once the row says so.")
+        case "archive", _:
+            return say("It is still on its way. Once it has ended, choose Draft, and Archive once the row says so.")
+        case "duplicate", _:
+            return say(_COPY)
         case (("draft" | "go" | "pause" | "cancel"), _):
             return {}
     return say(f"Wanted must be {_WORDS}, not “{row.wanted[:30]}”.")
@@ -74,12 +93,14 @@ def wish(row: Row, document: Document | None, zone: str, now: int) -> dict[str, 
 
 def _commanded(document: Document) -> bool:
     """Whether the cell held a command when it was last looked at: what it says now has to be noted, so that the command is new again."""
-    return document.data.get("row", {}).get("wanted") in sends.KINDS
+    return document.data.get("row", {}).get("wanted") in console.COMMANDS
 
 
-def unseen(row: Row, sentence: str, now: int) -> dict[str, Any]:
-    """An answer to a row whose Wanted was not acted on: a command in it still counts as new."""
-    return {"row": {**row.fields, "wanted": ""}, **answered(sentence, now)}
+def unseen(row: Row, document: Document | None, sentence: str, now: int) -> dict[str, Any]:
+    """An answer to a row whose Wanted was not acted on: what it said when it last was still stands, so that a command in it counts as new
+    when it is, and is not given again when it was."""
+    before = document.data.get("row", {}).get("wanted", "") if document else ""
+    return {"row": {**row.fields, "wanted": before}, **answered(sentence, now)}
 
 
 def _scheduled(schedule: str, zone: str, start: rows.Start) -> str:

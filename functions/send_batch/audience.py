@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from shared.links import Links
 from shared.mail.compile import Recipient
@@ -12,6 +13,9 @@ from shared.model import batch
 from shared.model.paths import CONFIRM, WELCOME
 from shared.model.ref import MailRef
 from shared.model.subscriber import LIFTABLE, country_of, in_segment, mailable
+
+if TYPE_CHECKING:
+    from shared.model.rules import Rule
 
 FIELDS = (
     "address",
@@ -31,14 +35,29 @@ CONFIRM_LASTS = 7 * 86_400_000  # ms a confirmation link works
 
 @dataclass(frozen=True)
 class Audience:
-    """The rule of one batch. `segment` and `frozen_at` (ms) belong to a campaign; `consent` to a single mail; `key` tells it,
-    or a later send of the campaign, from another mail to the same subscriber."""
+    """The rule of one batch. `segment` and `frozen_at` (ms) belong to a campaign, and `rule` to one whose segment is one by rule, "" for
+    the others; `consent` to a single mail; `key` tells it, or a later send of the campaign, from another mail to the same subscriber."""
 
     campaign: str
     segment: str = ""
     frozen_at: int = 0
     key: str = ""
     consent: str = ""
+    rule: str = ""
+
+    @cached_property
+    def fields(self) -> Sequence[str]:
+        """What is read of each subscriber."""
+        return sorted({*FIELDS, *self._parsed.fields}) if self._parsed else FIELDS
+
+    @cached_property
+    def _parsed(self) -> Rule | None:
+        """Only a batch that has a rule pays for the language."""
+        if not self.rule:
+            return None
+        from shared.model.rules import parse
+
+        return parse(self.rule)
 
     def judge(self, subscriber: Mapping[str, Any] | None) -> int:
         """HANDED when the mail should go, else the end state."""
@@ -53,9 +72,15 @@ class Audience:
             return batch.HANDED
         if self.campaign == WELCOME:
             return batch.HANDED if mailable(subscriber) else batch.SKIPPED_LEFT
-        if not in_segment(subscriber, self.segment):
+        if not self._within(subscriber):
             return batch.SKIPPED_LEFT
         return batch.SKIPPED_JOINED if subscriber.get("confirmed_at", 0) > self.frozen_at else batch.HANDED
+
+    def _within(self, subscriber: Mapping[str, Any]) -> bool:
+        """Whether the segment holds somebody now. The windows of a rule are those of the launch, the same for the whole campaign."""
+        if self._parsed:
+            return mailable(subscriber) and self._parsed.holds(subscriber, self.frozen_at)
+        return in_segment(subscriber, self.segment)
 
     def ref(self, sid: str) -> MailRef:
         return MailRef(self.campaign, sid, self.key)

@@ -13,7 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +23,7 @@ from shared.logs import log
 from shared.mail.compile import Sign
 from shared.model import batch
 from shared.model.campaign import answered
-from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.model.paths import CONFIRM, TEST, WELCOME, MailTests, Paths
 from shared.model.ref import CAMPAIGN_ID
 from shared.ports import Bus, Clock, Document, Merge, Outcome, Stop, Store
 
@@ -38,6 +38,14 @@ from .run import CAREFUL, STATES, Pace, Run
 from .turn import Turn
 
 _NAME = re.compile(r"(?:r[1-9]-)?[0-9a-f]{1,32}(?:\.[A-Za-z0-9-]{1,40})?")
+
+
+class _Unheard:
+    """The bus of a test mail: nobody hears what became of it. One that has to wait is brought back by the tick."""
+
+    async def publish(self, topic: str, messages: Sequence[Mapping[str, Any]]) -> None: ...
+
+    async def check(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -65,11 +73,12 @@ class SendBatch:
             raise BadInput("not a send request")
         if not (CAMPAIGN_ID.fullmatch(campaign) and _NAME.fullmatch(name)):
             raise BadInput("not a send request")
+        step = replace(self, paths=MailTests.of(self.paths), bus=_Unheard()) if campaign == TEST else self
         with self.ending.stop(time.monotonic() + self.pace.budget / 1000) as stopping:
             try:
-                run = await self._begin(campaign, name, consent, stopping)
+                run = await step._begin(campaign, name, consent, stopping)
                 if run:
-                    await Turn(self, run).work()
+                    await Turn(step, run).work()
                     run.counted()
             except Lost:
                 log("INFO", "another worker has this batch", campaign=campaign, batch=name)
@@ -79,6 +88,7 @@ class SendBatch:
         single = campaign in (CONFIRM, WELCOME)
         path = self.paths.batch(campaign, name)
         plan, found = await self.store.get_many([self.paths.campaign(campaign), path])
+        plan = found if campaign == TEST else plan  # which is its own campaign, see MailTests
         now = self.clock.now()
         sid, _, key = name.partition(".")
         if found is None and not (single and len(sid) == 32 and key):
@@ -110,7 +120,9 @@ class SendBatch:
         audience = (
             Audience(campaign, key=key, consent=ledger.source["consent"])
             if single
-            else Audience(campaign, segment=data["segment"], frozen_at=data["frozen_at"], key=ledger.key)
+            else Audience(
+                campaign, segment=data["segment"], frozen_at=data["frozen_at"], key=ledger.key, rule=data.get("rule", "")
+            )
         )
         left = [position for position in ledger.positions(batch.DEFERRED) if position >= ledger.retry_from]
         return Run(

@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
-from shared.errors import BadInput, NotFound, Unavailable
+from shared.errors import BadInput, Conflict, NotFound, Unavailable
 from shared.logs import log, metric
 from shared.model import console
 from shared.model.cells import quote, short, stored
 from shared.model.paths import CONFIRM, WELCOME, Paths
-from shared.ports import Clock, Document, Rows, Sheet, Store
+from shared.ports import Clock, Merge, Minimum, Rows, Sheet, Store
 
-from . import imports, tabs
+from . import imports, segments, tabs
 from .reports import Reports
 from .tabs import Cell, Tally
 from .workbook import HEADERS, ensure
 
+SHEETS = "sheets"  # what an Unavailable of its adapter calls it
 UNTOLD = 1000  # lines kept for an Activity that does not answer
 
 
@@ -36,27 +38,67 @@ class SyncSheet:
     pepper: bytes
     refresh: int = 600_000
     _known: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict, init=False)
+    _campaigns: tabs.Campaigns = field(default_factory=tabs.Campaigns, init=False)
+    _imported: set[int] = field(default_factory=set, init=False)  # digest of an Import tab in which nothing waits
     _reports: Reports = field(default_factory=Reports, init=False)
+    _answers: set[str] = field(
+        default_factory=set, init=False
+    )  # SHEETS when it did at the last tick, and no outage is left to tell
     _untold: list[list[str]] = field(default_factory=list, init=False)  # lines that Activity did not take yet
 
     async def handle(self) -> None:
-        """One tick. Raises Unavailable when the Sheet does not answer: the next tick shows what this one could not."""
+        """One tick. Raises Unavailable when the Sheet does not answer: the next tick shows what this one could not, and Activity says how
+        long that took."""
+        began = self.clock.now()
+        try:
+            zone = await self._tick()
+        except Unavailable as error:
+            if error.service == SHEETS:
+                self._answers.clear()
+                await self.store.commit([Merge(self.paths.console, {"outage": Minimum(began)})])
+            raise
+        if not self._answers:
+            await self._caught_up(zone)
+
+    async def _caught_up(self, zone: str) -> None:
+        """Tell of an outage that is over, whichever process noted it: once, by whoever takes the note away."""
+        found, now = await self.store.get(self.paths.console, ["outage"]), self.clock.now()
+        if found and (since := found.data.get("outage")):
+            try:
+                await self.store.commit([Merge(self.paths.console, {"outage": None}, if_version=found.version)])
+            except Conflict:  # another tick was faster: the next one looks again
+                return
+            minutes = round((now - since) / 60_000)
+            how_long = f"{minutes} minutes" if minutes > 1 else "a minute"
+            await self._tell([f"Google Sheets did not answer for {how_long}; caught up at {tabs.moment(now, zone)[-5:]}."], zone)
+        self._answers.add(SHEETS)
+
+    async def _tick(self) -> str:
+        """The workbook's time zone."""
         book = await ensure(self.sheet)
         zone, results, dashboard = book.zone, book.rows[console.RESULTS], book.rows[console.DASHBOARD]
         notices: list[str] = []
+        updates: dict[str, Rows] = {}
+        stale: list[str] = []
         try:
             notices += tabs.unusable(book.rows[console.CAMPAIGNS])
         except BadInput as error:
             notices.append(str(error))
+        came = False
         try:
-            await self._import(book.rows[console.IMPORT], book.rows[console.IMPORT_RESULTS], zone)
+            came = await self._import(book.rows[console.IMPORT], book.rows[console.IMPORT_RESULTS], zone)
         except BadInput as error:
             notices.append(str(error))
-        rows, lines = await self._results(results, zone, notices)
-        people = await tabs.counts(self.store, self.paths)
-        updates: dict[str, Rows] = {}
-        stale: list[str] = []
-        self._differ(console.RESULTS, rows, results, updates, stale)
+        try:
+            held, now = book.rows[console.SEGMENT_RESULTS], self.clock.now()
+            counted = await segments.run(self.store, self.paths, book.rows[console.SEGMENTS], zone, now)
+            self._differ(console.SEGMENT_RESULTS, counted, held, updates, stale)
+        except BadInput as error:
+            notices.append(str(error))
+        rows, lines, part = await self._results(results, zone, notices)
+        notices += [f"In Results and in the numbers above, {part}."] if part else []
+        people = await Tally(self.refresh, self._known).people(self.store, self.paths, self.clock.now(), came)
+        self._differ(console.RESULTS, [*rows, *([[f"… {part}"]] if part else [])], results, updates, stale)
         ways = await tabs.providers(self.store, self.paths, zone, self.clock.now())
         self._differ(console.PROVIDERS, ways, book.rows[console.PROVIDERS], updates, stale)
         if broken_down := await self._reports.changed(self.store, self.paths, self.sheet, self.clock.now(), book.mended):
@@ -76,6 +118,7 @@ class SyncSheet:
         if stale:
             await self.sheet.clear(stale)
         self._reports.written()
+        return zone
 
     async def _tell(self, lines: Sequence[str], zone: str) -> None:
         """Add lines to Activity, before what they tell is written: then a tick cut off in between tells them twice, never not at all.
@@ -93,12 +136,18 @@ class SyncSheet:
         except (BadInput, NotFound) as error:
             log("ERROR", f"Activity takes no lines: {error}", lines=len(telling))
 
-    async def _import(self, contacts: Sequence[Sequence[str]], answered: Sequence[Sequence[str]], zone: str) -> None:
-        """Answer a chunk of rows. Raises BadInput for a header that cannot be trusted."""
+    async def _import(self, contacts: Sequence[Sequence[str]], answered: Sequence[Sequence[str]], zone: str) -> bool:
+        """Answer a chunk of rows; whether somebody came. A tab that is as it was when nothing waited is left alone. Raises BadInput for a
+        header that cannot be trusted."""
+        digest = await asyncio.to_thread(_digest, contacts, answered)
+        if digest in self._imported:
+            return False
         order = {row[0]: list(row) for row in answered[1:] if len(row) == 3}
         filled, waiting = await asyncio.to_thread(imports.pending, contacts, {id: row[2] for id, row in order.items()})
         if not waiting:
-            return
+            self._imported.clear()
+            self._imported.add(digest)
+            return False
         answers = await imports.run(self.store, self.paths, self.pepper, filled, waiting, self.clock.now())
         order |= {id: [id, answer, digest] for id, (answer, digest) in answers.items()}
         good = sum(answer.startswith(imports.DONE) for answer, _ in answers.values())
@@ -106,33 +155,30 @@ class SyncSheet:
         metric("import", {"import_accepted": good, "import_rejected": len(answers) - good}, left=left)
         line = f"Import: {good} accepted, {len(answers) - good} rejected" + (f", {left} still to do." if left else ".")
         await self._tell([line], zone)
-        await self.sheet.write({f"{quote(console.IMPORT_RESULTS)}!A2": list(order.values())})
+        await self.sheet.write(_changed(quote(console.IMPORT_RESULTS), list(order.values()), answered[1:]))
+        return good > 0
 
-    async def _results(self, shown: Sequence[Sequence[str]], zone: str, notices: list[str]) -> tuple[list[list[Cell]], list[str]]:
-        """The Results rows, and a line for Activity for each campaign whose answer changed; problems of system mails go to `notices`."""
+    async def _results(
+        self, shown: Sequence[Sequence[str]], zone: str, notices: list[str]
+    ) -> tuple[list[list[Cell]], list[str], str]:
+        """The Results rows, a line for Activity for each campaign whose answer changed, and what is left out, "" for nothing; problems of
+        system mails go to `notices`."""
         before = {row[0]: row for row in shown[1:] if row}
         tally = Tally(self.refresh, self._known)
         rows: list[list[Cell]] = []
         lines: list[str] = []
-        for campaign in await self._campaigns():
+        found = await self._campaigns.read(self.store, self.paths, self.refresh, self.clock.now())
+        for system in (one for one in found if one.id in (CONFIRM, WELCOME)):
+            notices += [f"The {system.id} mail: {system.data['answer']}"] if system.data.get("answer") else []
+        campaigns, part = tabs.newest([one for one in found if one.id not in (CONFIRM, WELCOME)])
+        for campaign in campaigns:
             answer = campaign.data.get("answer", "")
-            if campaign.id in (CONFIRM, WELCOME):
-                notices += [f"The {campaign.id} mail: {answer}"] if answer else []
-                continue
             was = before.get(campaign.id, [])
             row = await tabs.result(self.store, self.paths, tally, campaign, zone, was, self.clock.now())
             rows.append(row)
             if answer and _text([row])[0][1:3] != list(was[1:3]):
                 lines.append(f"{campaign.id} {short(campaign.data.get('row', {}).get('name', ''))}: {answer}")
-        return rows, lines
-
-    async def _campaigns(self) -> list[Document]:
-        found: list[Document] = []
-        while True:
-            page = await self.store.page(self.paths.campaigns, after=found[-1].id if found else "", fields=tabs.FIELDS)
-            found += page
-            if len(page) < 300:
-                return found
+        return rows, lines, part
 
     def _differ(
         self, tab: str, rows: Sequence[Sequence[Cell]], shown: Sequence[Sequence[str]], updates: dict[str, Rows], stale: list[str]
@@ -140,9 +186,9 @@ class SyncSheet:
         """Plan what makes `tab` show `rows`; whether anything differs."""
         if _text(rows) == [list(row) for row in shown[1:]]:
             return False
-        updates[f"{tab}!A2"] = _padded(rows, len(HEADERS[tab]))
+        updates[f"{quote(tab)}!A2"] = _padded(rows, len(HEADERS[tab]))
         if len(shown) - 1 > len(rows):
-            stale.append(f"{tab}!A{len(rows) + 2}:Z")
+            stale.append(f"{quote(tab)}!A{len(rows) + 2}:Z")
         return True
 
 
@@ -157,6 +203,18 @@ def _text(rows: Sequence[Sequence[Cell]]) -> list[list[str]]:
 
 def _padded(rows: Sequence[Sequence[Cell]], width: int) -> list[list[Cell]]:
     return [[*row, *[""] * (width - len(row))] for row in rows]
+
+
+def _changed(tab: str, rows: Sequence[Sequence[str]], shown: Sequence[Sequence[str]]) -> dict[str, Rows]:
+    """What makes a tab of `shown` show `rows`: only those that differ."""
+    differing = [n for n, row in enumerate(rows) if n >= len(shown) or list(row) != list(shown[n])]
+    runs = groupby(enumerate(differing), lambda pair: pair[1] - pair[0])
+    found = [[n for _, n in run] for _, run in runs]
+    return {f"{tab}!A{run[0] + 2}": [rows[n] for n in run] for run in found}
+
+
+def _digest(*tables: Sequence[Sequence[str]]) -> int:
+    return hash(tuple(tuple(tuple(row) for row in table) for table in tables))
 
 
 def _people(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -61,10 +61,10 @@ def pending(cells: Sequence[Sequence[str]], answered: Mapping[str, str]) -> tupl
     filled = [row for row in table if row["ID"] and any(text for name, text in row.items() if name != "ID")]
     for row in filled:
         row["ID"] = str(stored(row["ID"]))
-    ids = Counter(row["ID"] for row in filled)
+    ids = Counter(row["ID"].casefold() for row in filled)  # a lookup in Sheets does not tell i-0001 from I-0001
     for row in filled:
-        if ids[row["ID"]] > 1:
-            row["Problem"] = f"The id {short(row['ID'])} stands in {ids[row['ID']]} rows. Give each row an id of its own."
+        if (rows := ids[row["ID"].casefold()]) > 1:
+            row["Problem"] = f"The id {short(row['ID'])} stands in {rows} rows. Give each row an id of its own."
     return filled, [row for row in filled if answered.get(row["ID"]) != digest(row)]
 
 
@@ -157,6 +157,6 @@ def _write(paths: Paths, found: Contact, document: Document | None, consent: str
         "confirmed_at": held.get("confirmed_at", now),
         "consent": held.get("consent", consent),
     }
-    fresh["segments"] = segments_of({**fresh, "suppressed": []})
+    fresh["segments"] = segments_of({**fresh, "suppressed": [], "segments": held.get("segments", [])})
     path = paths.subscriber(found.sid)
     return Merge(path, fresh, if_version=document.version) if document else Create(path, fresh)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Final
 
 from shared.model.cells import quote
@@ -16,16 +17,19 @@ from .tabs import DAY, Cell
 
 SHOWN: Final = 90 * DAY  # campaigns launched since then
 MOST: Final = 5_000  # rows
+CAMPAIGNS: Final = 100  # whose reports are read, the latest made
 _METRICS: Final = ("sent", "opened", "opened_machine", "clicked", "bounced", "complained", "unsubscribed", "conversions")
 _FIELDS: Final = ["rows", "newest", "began", "name", "links"]
 
 
 @dataclass
 class Reports:
-    """`_shown`: `newest` of the last report that this process has shown, 0 for none; `_newest`: of the one it is about to show."""
+    """`_shown`: `newest` of the last report that this process has shown, 0 for none; `_newest`: of the one it is about to show.
+    `_held`: the reports that fill the tab; only those made since are read."""
 
     _shown: int = 0
     _newest: int = 0
+    _held: dict[str, Document] = field(default_factory=dict)
 
     async def changed(
         self, store: Store, paths: Paths, sheet: Sheet, now: int, again: bool
@@ -36,23 +40,31 @@ class Reports:
         self._newest = latest[0].data["newest"] if latest else 0
         if not latest or (self._newest == self._shown and not again):
             return None
-        found = await store.page(paths.reports, Filter(at_most=("newest", -(now - SHOWN))), fields=_FIELDS)
+        since = min(self._shown, -(now - SHOWN)) if self._held else -(now - SHOWN)
+        made = await store.page(paths.reports, Filter(at_most=("newest", since)), limit=CAMPAIGNS, fields=_FIELDS)
+        self._held = {one.id: one for one in fitting([*(self._held | {one.id: one for one in made}).values()], now)}
         [shown] = await sheet.read([f"{quote(REPORTS)}!A1:Z"])
-        return table(found, now), shown
+        return table(list(self._held.values()), now), shown
 
     def written(self) -> None:
         """What was changed stands in the tab."""
         self._shown = self._newest
 
 
+def fitting(reports: Sequence[Document], now: int) -> list[Document]:
+    """The newest campaign first, those launched since SHOWN, as many as fill the tab; one more says that there are more."""
+    recent = sorted((one for one in reports if one.data["began"] > now - SHOWN), key=lambda one: (-one.data["began"], one.id))
+    before = accumulate((len(one.data["rows"]) for one in recent), initial=0)
+    return [one for one, rows in zip(recent, before, strict=False) if rows <= MOST]
+
+
 def table(reports: Sequence[Document], now: int) -> list[list[Cell]]:
     """The newest campaign's rows first, in the order of REPORT_FIELDS."""
     rows: list[list[Cell]] = []
-    recent = [found for found in reports if found.data["began"] > now - SHOWN]
-    for found in sorted(recent, key=lambda one: (-one.data["began"], one.id)):
+    for found in fitting(reports, now):
         for row in found.data["rows"]:
             rows += _lines(found, row)
-    return rows if len(rows) <= MOST else [*rows[:MOST], [f"… the first {MOST} rows are shown"]]
+    return rows if len(rows) <= MOST else [*rows[:MOST], [f"… the first {MOST:,} rows are shown, of the newest campaigns"]]
 
 
 def _lines(found: Document, row: dict[str, Any]) -> list[list[Cell]]:

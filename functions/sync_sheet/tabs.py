@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.model import console
 from shared.model.address import masked
-from shared.model.campaign import ENDED, headlines, progress, usable_id
+from shared.model.campaign import ARCHIVED, ENDED, headlines, progress, usable_id
 from shared.model.cells import short
-from shared.model.paths import Paths
+from shared.model.paths import CONFIRM, WELCOME, Paths
 from shared.model.subscriber import EVERYONE, REASONS, country_of, strongest
 from shared.ports import Document, Filter, Store
 
@@ -20,7 +20,14 @@ SHOWN = 300  # rows of Subscribers and Suppressions
 DAY = 86_400_000
 WATCHED = 7 * DAY  # after its launch a campaign's opens and clicks are counted no more
 HEARD = 0.9  # of the mails sent, whose delivery or bounce we were told: then rates are of those delivered
-FIELDS = ("state", "answer", "answered_at", "expected", "totals", "frozen_at", "row", "sends")  # of a campaign's document
+NEWEST = 1_000  # campaigns in Results
+PAGE = 300
+CHEAP = 300  # reads that a campaign's counts may cost at every tick; those that cost more are made every `refresh` ms
+FEW = 30  # reads, the same of the counts of subscribers, which are made for ever
+BATCH = 400  # recipients or so whose mails are one read
+FIELDS = (  # of a campaign's document
+    *("state", "active", "answer", "answered_at", "expected", "totals", "frozen_at", "row", "sends", "archived"),
+)
 Cell = str | int | float
 COUNTED = (  # of campaign.LABELS, in the order of Results' last columns
     "delivered",
@@ -55,19 +62,90 @@ def moment(at: int, zone: str) -> str:
 
 @dataclass
 class Tally:
-    """How often the opens, clicks … of a campaign that has ended are counted anew: every `refresh` ms on its first day, then six
-    times as seldom. What was counted is kept in this process only."""
+    """How often things are counted anew. What costs few reads: at every tick; else every `refresh` ms. The opens, clicks … of a campaign
+    that has ended: every `refresh` ms on its first day, then six times as seldom. What was counted is kept in this process only."""
 
     refresh: int
-    known: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict)  # campaign -> (when, counts)
+    known: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict)  # of what -> (when, counts)
 
-    async def headlines(self, store: Store, paths: Paths, campaign: Document, now: int) -> dict[str, int]:
-        ended = campaign.data.get("answered_at", 0)
-        at, seen = self.known.get(campaign.id, (0, {}))
-        if not seen or now - at >= self.refresh * (1 if now - ended < DAY else 6) or at < ended:
+    async def headlines(self, store: Store, paths: Paths, campaign: Document, now: int, ended: bool) -> dict[str, int]:
+        key = campaign.id if ended else paths.deliveries(campaign.id)
+        at, seen = self.known.get(key, (0, {}))
+        answered = campaign.data.get("answered_at", 0)
+        if ended:
+            due = now - at >= self.refresh * (1 if now - answered < DAY else 6) or at < answered
+        else:
+            due = now - at >= self.refresh or _reads(seen) <= CHEAP
+        if not seen or due:
             seen = await headlines(store, paths, campaign.id)
-            self.known[campaign.id] = now, seen
+            self.known[key] = now, seen
         return seen
+
+    async def progress(self, store: Store, paths: Paths, campaign: Document, now: int) -> dict[str, int]:
+        key = paths.batches(campaign.id)
+        at, seen = self.known.get(key, (0, {}))
+        if not seen or campaign.data["expected"] <= CHEAP * BATCH or now - at >= self.refresh:
+            seen = await progress(store, paths, campaign.id, campaign.data.get("sends", ()))
+            self.known[key] = now, seen
+        return seen
+
+    async def people(self, store: Store, paths: Paths, now: int, changed: bool) -> dict[str, int]:
+        """See `counts`. `changed`: more of them are known to have come."""
+        at, seen = self.known.get(paths.subscribers, (0, {}))
+        if not seen or changed or now - at >= self.refresh or _reads(seen) <= FEW:
+            seen = await counts(store, paths)
+            self.known[paths.subscribers] = now, seen
+        return seen
+
+
+def _reads(counts: Mapping[str, int]) -> int:
+    """What it cost to count so many: a read for each thousand, one at least."""
+    return sum(max(1, -(-count // 1000)) for count in counts.values())
+
+
+@dataclass
+class Campaigns:
+    """The campaigns' documents. Up to PAGE of them are read at each tick. Of more, those on their way and the system's are; all of them
+    only when launch has taken up something from the Campaigns tab, and every `refresh` ms. They are kept in this process only."""
+
+    _found: dict[str, Document] = field(default_factory=dict)
+    _at: int = 0
+    _seen: str = ""  # the version of what launch saw of the tab, from before the documents were read
+
+    async def read(self, store: Store, paths: Paths, refresh: int, now: int) -> list[Document]:
+        """In the order of their ids."""
+        seen = await store.get(paths.console, ["outage"]) if len(self._found) > PAGE else None
+        version = seen.version if seen else ""
+        if len(self._found) <= PAGE or version != self._seen or now - self._at >= refresh:
+            self._found = {one.id: one for one in await _all(store, paths, Filter())}
+            self._at, self._seen = now, version
+        else:
+            fresh = {one.id: one for one in await _all(store, paths, Filter(equals=("active", True)))}
+            over = [one.id for one in self._found.values() if one.data.get("active") and one.id not in fresh]
+            others = await store.get_many([paths.campaign(id) for id in (CONFIRM, WELCOME, *over)], FIELDS)
+            self._found |= fresh | {one.id: one for one in others if one}
+        return [self._found[id] for id in sorted(self._found)]
+
+
+async def _all(store: Store, paths: Paths, filter: Filter) -> list[Document]:
+    found: list[Document] = []
+    while True:
+        page = await store.page(paths.campaigns, filter, found[-1].id if found else "", PAGE, fields=FIELDS)
+        found += page
+        if len(page) < PAGE:
+            return found
+
+
+def newest(campaigns: Sequence[Document]) -> tuple[list[Document], str]:
+    """The NEWEST of them, those on their way first, in the order of their ids; and a sentence when some are left out, else ""."""
+    if len(campaigns) <= NEWEST:
+        return list(campaigns), ""
+
+    def age(one: Document) -> tuple[bool, int]:
+        return bool(one.data.get("active")), max(one.data.get("frozen_at", 0), one.data.get("answered_at", 0))
+
+    kept = sorted(sorted(campaigns, key=age, reverse=True)[:NEWEST], key=lambda one: one.id)
+    return kept, f"the newest {NEWEST:,} of {len(campaigns):,} campaigns are shown"
 
 
 async def result(
@@ -76,17 +154,18 @@ async def result(
     """One row of Results, in the order of console.RESULT_FIELDS. `shown` is the row as it stands in the tab."""
     data = campaign.data
     head: list[Cell] = [campaign.id, data["state"], data.get("answer", ""), moment(data.get("answered_at", 0), zone)]
-    if "expected" not in data:
+    if archived := data.get("archived"):  # neither shown nor counted
+        head[1:3] = ["archived", ARCHIVED]
+    if "expected" not in data or archived:
         return [*head, *[""] * (len(console.RESULT_FIELDS) - len(head))]
     settled = data["state"] in ENDED and "totals" in data
-    counts = data["totals"] if settled else await progress(store, paths, campaign.id, data.get("sends", ()))
+    counts = data["totals"] if settled else await tally.progress(store, paths, campaign, now)
     names = ("recipients", "sent", "failed", "suppressed", "skipped", "cancelled", "unknown", "deferred")
     row = [*head, data["expected"], *(counts[name] for name in names)]
     kept, whole = shown[len(row) :], len(shown) == len(console.RESULT_FIELDS)
     if settled and now - data["frozen_at"] > WATCHED and whole and all(cell.isdecimal() for cell in kept):
-        return [*row, *kept]
-    count = tally.headlines(store, paths, campaign, now) if settled else headlines(store, paths, campaign.id)
-    seen = await count
+        return [*row, *map(int, kept)]  # a chart leaves text out
+    seen = await tally.headlines(store, paths, campaign, now, settled)
     return [*row, *(seen[name] for name in COUNTED)]
 
 
@@ -171,7 +250,7 @@ def unusable(campaigns: Sequence[Sequence[str]]) -> list[str]:
 
 
 async def subscribers(store: Store, paths: Paths, zone: str) -> list[list[Cell]]:
-    """The first SHOWN subscribers by id."""
+    """The first SHOWN subscribers by id: no time of theirs has an index, which every sign-up would have to write at its end."""
     fields = ["address", "name", "language", "country", "located", "status", "suppressed", "tags", "created_at"]
     page = await store.page(paths.subscribers, limit=SHOWN, fields=fields)
     rows: list[list[Cell]] = []
@@ -256,4 +335,4 @@ def _volume(group: Mapping[str, Any], zone: str, now: int) -> str:
 
 
 def _more(shown: int) -> list[list[Cell]]:
-    return [[f"… the first {SHOWN} are shown"]] if shown == SHOWN else []
+    return [[f"… the first {SHOWN} are shown. Ask who runs this system for an export of all."]] if shown == SHOWN else []

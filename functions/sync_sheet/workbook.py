@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from string import ascii_uppercase
 
+from shared.errors import BadInput, Unavailable
+from shared.logs import log
 from shared.model import console
 from shared.model.cells import quote
 from shared.ports import Rows, Sheet
+
+from . import look
 
 HEADERS: dict[str, tuple[str, ...]] = {
     console.CAMPAIGNS: console.ROW_FIELDS + console.ROW_OPTIONS + console.ROW_RESULTS,
@@ -27,6 +31,8 @@ HEADERS: dict[str, tuple[str, ...]] = {
     console.IMPORT_RESULTS: ("ID", "Answer", "Of"),
     console.PROVIDERS: console.PROVIDER_FIELDS,
     console.REPORTS: console.REPORT_FIELDS,
+    console.SEGMENTS: console.SEGMENT_FIELDS + console.SEGMENT_ANSWERS,
+    console.SEGMENT_RESULTS: ("Name", *console.SEGMENT_ANSWERS),
 }
 VIEWS = (console.SUBSCRIBERS, console.SUPPRESSIONS, console.ACTIVITY, console.REPORTS)  # only the header is read
 
@@ -39,7 +45,7 @@ class Form:
     options: tuple[str, ...]
     results: tuple[str, ...]
     source: str
-    prefix: str  # of the ids
+    prefix: str  # of the ids; "" where people name the rows
     rows: int
 
     @property
@@ -51,6 +57,7 @@ class Form:
 FORMS = {
     console.CAMPAIGNS: Form(console.ROW_FIELDS, console.ROW_OPTIONS, console.ROW_RESULTS, console.RESULTS, "C", 200),
     console.IMPORT: Form(console.IMPORT_FIELDS, (), console.IMPORT_ANSWERS, console.IMPORT_RESULTS, "I", 1000),
+    console.SEGMENTS: Form(console.SEGMENT_FIELDS, (), console.SEGMENT_ANSWERS, console.SEGMENT_RESULTS, "", 100),
 }
 
 
@@ -64,7 +71,10 @@ class Book:
 
 
 async def ensure(sheet: Sheet) -> Book:
-    """Read the workbook, and write what it lacks. Two read calls and none to write when nothing does."""
+    """Read the workbook, and write what it lacks. Two read calls and none to write when nothing does.
+
+    A look that cannot be put on stops nothing: the next tick tries again.
+    """
     found = await sheet.workbook()
     missing = [tab for tab in HEADERS if tab not in found.tabs]
     if missing:
@@ -76,7 +86,14 @@ async def ensure(sheet: Sheet) -> Book:
     if formulas:
         await sheet.write(formulas, formulas=True)
     mended = bool(plain or formulas)
-    return Book(found.zone, await _read(sheet) if mended else rows, mended)
+    if mended:
+        rows = await _read(sheet)
+    if looks := look.due(found, rows):
+        try:
+            await sheet.dress(looks, look.VERSION)
+        except (BadInput, Unavailable) as error:
+            log("ERROR", f"the workbook was not given its look: {error}")
+    return Book(found.zone, rows, mended)
 
 
 async def _read(sheet: Sheet) -> dict[str, list[list[str]]]:
@@ -96,7 +113,7 @@ def _lacking(tabs: Mapping[str, Sequence[Sequence[str]]]) -> tuple[dict[str, Row
             plain[f"{quote(tab)}!A1"] = [header]
             top = header
         if form and top[:1] == header[:1]:
-            if not any(row[0].strip() for row in rows[1:] if row):
+            if form.prefix and not any(row[0].strip() for row in rows[1:] if row):
                 plain[f"{quote(tab)}!A2"] = [[f"{form.prefix}-{n:04d}"] for n in range(1, form.rows + 1)]
             formulas |= _lookups(tab, form, top, rows)
     return plain, formulas
@@ -120,5 +137,5 @@ def _lookups(tab: str, form: Form, top: Sequence[str], rows: Sequence[Sequence[s
 
 
 def lookup(row: int, span: str, column: int) -> str:
-    """The formula that shows a result beside the row whose id is in column A."""
-    return f'=IF($A{row}="","",IFERROR(VLOOKUP($A{row},{span},{column},FALSE),""))'
+    """The formula that shows a result beside the row whose id is in column A. A number there is looked up as the text that we write."""
+    return f'=IF($A{row}="","",IFERROR(VLOOKUP($A{row}&"",{span},{column},FALSE),""))'

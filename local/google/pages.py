@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,16 +15,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from local.google import charts, ranges
 from local.google.a1 import Area
 from local.google.drive import DriveFolder
+from local.google.look import sources
 from local.google.rest import Refused, same_origin
 from local.google.store import SheetsStore
 from local.google.values import Cell
 from local.web import page
-from shared.model import console
 
 SYSTEM_TABS = frozenset({"Results", "Subscribers", "Suppressions", "Dashboard", "Activity", "Providers"})
-CHOICES: Mapping[tuple[str, str], tuple[str, ...]] = {("Campaigns", "Wanted"): console.WANTED}
 MAX_CELLS = 100_000  # in one edit
 MAX_TEMPLATE = 1_000_000  # bytes that the page edits
 
@@ -54,10 +54,11 @@ class Pages:
     async def _sheet(self, request: Request) -> Response:
         try:
             title, zone = self._sheets.properties(self._book)
-            tabs = [tab.title for tab in self._sheets.tabs(self._book)]
+            asked = request.query_params.get("tab", "")
+            hidden = {tab.title for tab in self._sheets.tabs(self._book) if self._sheets.look(self._book, tab.id).get("hidden")}
+            tabs = [tab.title for tab in self._sheets.tabs(self._book) if tab.title == asked or tab.title not in hidden]
         except Refused:
-            title, zone, tabs = "", "", []
-        asked = request.query_params.get("tab", "")
+            asked, title, zone, tabs = "", "", "", []
         tab = asked if asked in tabs else next(iter(tabs), "")
         return page(
             "sheet.html",
@@ -109,8 +110,7 @@ class Pages:
         tab = self._sheets.tab(self._book, title)
         values = self._sheets.read(self._book, Area(title))
         cells = self._sheets.cells(self._book, title)
-        headers = values[0] if values else []
-        choices = {column: CHOICES[title, name] for column, name in enumerate(headers, 1) if (title, name) in CHOICES}
+        look = self._sheets.look(self._book, tab.id)
         return {
             "revision": revision,
             "tab": asdict(tab),
@@ -119,8 +119,30 @@ class Pages:
             "values": values,
             "formulas": {f"{row},{column}": cell.text for (row, column), cell in cells.items() if cell.kind == "f"},
             "locked": [f"{row},{column}" for (row, column), cell in cells.items() if self._locked(row, cell)],
-            "choices": choices,
+            "rules": [{**_box(rule["range"]), **_asked(rule["rule"])} for rule in look.get("rules", ()) if rule["rule"]],
+            "notes": look.get("notes", {}),
+            "widths": look.get("widths", {}),
+            "frozen_columns": look.get("frozen_columns", 0),
+            "colours": dict(_colours(look, values)),
+            "bands": [_box(band["range"]) for band in look.get("bands", ())],
+            "guarded": [{**_box(one["range"]), "hint": one.get("description", "")} for one in look.get("protected", ())],
+            "charts": self._charts(look),
         }
+
+    def _charts(self, look: dict[str, Any]) -> list[dict[str, str]]:
+        titles = {tab.id: tab.title for tab in self._sheets.tabs(self._book)}
+
+        def read(place: dict[str, Any]) -> list[Any]:
+            box = _box(place)
+            area = Area(titles[place["sheetId"]], box["top"], box["left"], box["bottom"] or None, box["right"] or None)
+            return [row[0] if row else "" for row in self._sheets.read(self._book, area, "UNFORMATTED_VALUE")]
+
+        drawn = [
+            {"title": chart["spec"].get("title", ""), "svg": charts.svg(chart, read)}
+            for chart in look.get("charts", ())
+            if all(place["sheetId"] in titles for place in sources(chart["spec"]))
+        ]
+        return [one for one in drawn if one["svg"]]
 
     def _typed(self, title: str, cells: list[tuple[int, int, str]]) -> dict[str, Any]:
         """Write what was typed; `kept` lists the cells that are not a person's to change."""
@@ -132,7 +154,12 @@ class Pages:
             there = self._sheets.cells(self._book, title)
             if any(not (1 <= row <= 100_000 and 1 <= column <= tab.columns) for row, column, _ in cells):
                 raise Refused(400, f"The tab has {tab.columns} columns; what was pasted does not fit.")
-            kept = [[row, column] for row, column, _ in cells if self._locked(row, there.get((row, column)))]
+            guarded = [one["range"] for one in self._sheets.look(self._book, tab.id).get("protected", ())]
+            kept = [
+                [row, column]
+                for row, column, _ in cells
+                if self._locked(row, there.get((row, column))) or any(ranges.holds(place, row, column) for place in guarded)
+            ]
             refused = {(row, column) for row, column in kept}
             lowest = max((row for row, _, _ in cells), default=0)
             if lowest > tab.rows:
@@ -224,6 +251,46 @@ class Pages:
         return page(
             "template_view.html", here="/templates", status=404, name=name, path="", text=None, hash="", note=note, warn=True
         )
+
+
+def _box(place: dict[str, Any]) -> dict[str, int]:
+    """A grid range as rows and columns from 1, ends inclusive, 0 is open."""
+    return {
+        "top": place.get("startRowIndex", 0) + 1,
+        "left": place.get("startColumnIndex", 0) + 1,
+        "bottom": place.get("endRowIndex", 0),
+        "right": place.get("endColumnIndex", 0),
+    }
+
+
+def _asked(rule: dict[str, Any]) -> dict[str, Any]:
+    """What a validation rule makes of a cell: a list of choices, or a checkbox (no choices)."""
+    condition = rule["condition"]
+    choices = [value["userEnteredValue"] for value in condition.get("values", ())] if condition["type"] == "ONE_OF_LIST" else []
+    return {"choices": choices, "hint": rule.get("inputMessage", "")}
+
+
+def _colours(look: dict[str, Any], values: list[list[str]]) -> Iterator[tuple[str, str]]:
+    """("row,column", "#rrggbb") of the cells that a colour rule fits; the first rule wins, and case says nothing, as in Sheets."""
+    for row, cells in enumerate(values, 1):
+        for column, text in enumerate(cells, 1):
+            for rule in look.get("conditional", ()) if text else ():
+                if any(ranges.holds(place, row, column) for place in rule["ranges"]) and _fits(rule["booleanRule"], text):
+                    shade = rule["booleanRule"]["format"]["backgroundColorStyle"]["rgbColor"]
+                    parts = (round(255 * shade.get(name, 0)) for name in ("red", "green", "blue"))
+                    yield f"{row},{column}", "#" + "".join(f"{part:02x}" for part in parts)
+                    break
+
+
+def _fits(rule: dict[str, Any], text: str) -> bool:
+    wanted, shown = str(rule["condition"]["values"][0]["userEnteredValue"]).lower(), text.lower()
+    match rule["condition"]["type"]:
+        case "TEXT_STARTS_WITH":
+            return shown.startswith(wanted)
+        case "TEXT_CONTAINS":
+            return wanted in shown
+        case _:
+            return shown == wanted
 
 
 def _hash(data: bytes) -> str:

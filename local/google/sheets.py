@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from local.google import a1
 from local.google.a1 import Area
+from local.google.look import Looks, request
 from local.google.rest import Call, Refused, endpoint, partial
 from local.google.store import Entry, Render, SheetsStore, Tab
 
@@ -54,6 +55,7 @@ class SheetsApi:
 
     def __init__(self, store: SheetsStore, meter: Meter) -> None:
         self._store = store
+        self._looks = Looks(store)
         self._meter = meter
 
     def routes(self) -> list[Route]:
@@ -87,12 +89,22 @@ class SheetsApi:
     def _book(self, call: Call) -> dict[str, Any]:
         book = call.path["id"]
         title, zone = self._store.properties(book)
+        fields, ranges = call.query.get("fields", ""), [self._store.area(book, text) for text in call.query.getlist("ranges")]
+        whole = "data(" in fields if fields else call.query.get("includeGridData") == "true"
+        values = not fields or "Value" in fields
+        sheets = []
+        for tab in self._store.tabs(book):
+            areas = [area for area in ranges if area.tab == tab.title] or [Area(tab.title)]
+            if not ranges or areas[0] in ranges:
+                sheets.append(
+                    {"properties": self._properties(book, tab)} | self._looks.shown(book, tab, areas if whole else None, values)
+                )
         found = {
             "spreadsheetId": book,
             "properties": {"title": title, "locale": "en_US", "timeZone": zone},
-            "sheets": [{"properties": _properties(tab)} for tab in self._store.tabs(book)],
+            "sheets": sheets,
         }
-        return partial(found, call.query.get("fields", ""))
+        return partial(found, fields)
 
     def _batch(self, call: Call) -> dict[str, Any]:
         book, requests = call.path["id"], call.body.get("requests")
@@ -103,15 +115,17 @@ class SheetsApi:
             "updateSheetProperties": self._update_sheet,
             "deleteSheet": self._delete_sheet,
             "updateSpreadsheetProperties": self._update_book,
+            **self._looks.kinds,
         }
         replies = []
         with self._store.change():
-            for number, request in enumerate(requests):
-                kind = next(iter(request), "") if isinstance(request, dict) else ""
+            for number, given in enumerate(requests):
+                kind = next(iter(given), "") if isinstance(given, dict) else ""
                 if kind not in kinds:
                     raise Refused(400, f"Invalid JSON payload received. Unknown name \"{kind}\" at 'requests[{number}]'.")
+                request(given, f"requests[{number}]")
                 try:
-                    replies.append(kinds[kind](book, request[kind]))
+                    replies.append(kinds[kind](book, given[kind]))
                 except Refused as refusal:
                     raise Refused(400, f"Invalid requests[{number}].{kind}: {refusal.message}") from None
                 except (TypeError, KeyError, AttributeError, ValueError):
@@ -123,23 +137,24 @@ class SheetsApi:
         grid = wanted.get("gridProperties", {})
         title = wanted.get("title") or f"Sheet{len(self._store.tabs(book)) + 1}"
         frozen, rows, columns = (int(grid.get(*default)) for default in _GRID)
-        return {"addSheet": {"properties": _properties(self._store.add_tab(book, title, frozen, rows, columns))}}
+        tab = self._store.add_tab(book, title, frozen, rows, columns, wanted.get("sheetId"))
+        return {"addSheet": {"properties": self._properties(book, tab)}}
 
     def _update_sheet(self, book: str, given: dict[str, Any]) -> dict[str, Any]:
         wanted, fields = given["properties"], str(given["fields"])
-        tab = self._by_id(book, wanted["sheetId"])
+        tab = self._looks.tab(book, wanted["sheetId"])
         grid = wanted.get("gridProperties", {})
         changes: dict[str, Any] = {"title": wanted["title"]} if "title" in fields else {}
         for (name, _), ours in zip(_GRID, ("frozen", "rows", "columns"), strict=True):
             if name in fields:
                 changes[ours] = int(grid.get(name, 0))
-        if not changes:
+        if not self._looks.update(book, tab, wanted, fields) and not changes:
             raise Refused(400, "At least one field must be listed in 'fields'. (Use '*' to indicate all fields.)")
         self._store.update_tab(book, replace(tab, **changes))
         return {}
 
     def _delete_sheet(self, book: str, given: dict[str, Any]) -> dict[str, Any]:
-        tab = self._by_id(book, given["sheetId"])
+        tab = self._looks.tab(book, given["sheetId"])
         if len(self._store.tabs(book)) == 1:
             raise Refused(400, "You can't remove all the sheets in a document.")
         self._store.delete_tab(book, tab.id)
@@ -155,11 +170,12 @@ class SheetsApi:
         )
         return {}
 
-    def _by_id(self, book: str, sheet: int) -> Tab:
-        for tab in self._store.tabs(book):
-            if tab.id == sheet:
-                return tab
-        raise Refused(400, f"No grid with id: {sheet}")
+    def _properties(self, book: str, tab: Tab) -> dict[str, Any]:
+        look = self._store.look(book, tab.id)
+        frozen = {"frozenRowCount": tab.frozen, "frozenColumnCount": look.get("frozen_columns", 0)}
+        grid = {"rowCount": tab.rows, "columnCount": tab.columns} | {name: count for name, count in frozen.items() if count}
+        shown = {"sheetId": tab.id, "title": tab.title, "index": tab.position, "sheetType": "GRID", "gridProperties": grid}
+        return shown | ({"hidden": True} if look.get("hidden") else {})
 
     # --- values
 
@@ -237,11 +253,6 @@ class SheetsApi:
 
 
 _GRID = (("frozenRowCount", 0), ("rowCount", 1000), ("columnCount", 26))
-
-
-def _properties(tab: Tab) -> dict[str, Any]:
-    grid = {"rowCount": tab.rows, "columnCount": tab.columns} | ({"frozenRowCount": tab.frozen} if tab.frozen else {})
-    return {"sheetId": tab.id, "title": tab.title, "index": tab.position, "sheetType": "GRID", "gridProperties": grid}
 
 
 def _choice(given: Any, name: str, allowed: tuple[str, ...], default: str) -> Any:

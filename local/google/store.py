@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import zoneinfo
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from local.google import a1
 from local.google.a1 import Area
 from local.google.formulas import Cells, Evaluator, move_rows
+from local.google.ranges import last, moved
 from local.google.rest import Refused
 from local.google.values import Cell, Value, display, raw, typed, unformatted
 
@@ -28,6 +30,7 @@ create table if not exists tabs (
 create table if not exists cells (
     book text, tab integer, row integer, col integer, kind text not null, text text not null,
     primary key (book, tab, row, col)) without rowid;
+create table if not exists looks (book text, tab integer, data text not null, primary key (book, tab)) without rowid;
 """
 
 
@@ -123,12 +126,16 @@ class SheetsStore:
                 return tab
         raise Refused(400, f"Unable to parse range: {title}")
 
-    def add_tab(self, book: str, title: str, frozen: int = 0, rows: int = 1000, columns: int = 26) -> Tab:
+    def add_tab(self, book: str, title: str, frozen: int = 0, rows: int = 1000, columns: int = 26, id: int | None = None) -> Tab:
         with self.change() as db:
             there = self.tabs(book)
             if any(tab.title == title for tab in there):
                 raise Refused(400, f'A sheet with the name "{title}" already exists. Please enter another name.')
-            tab = Tab(max((tab.id for tab in there), default=-1) + 1, title, len(there), frozen, rows, columns)
+            if any(tab.id == id for tab in there):
+                raise Refused(400, f"A sheet with the ID {id} already exists.")
+            new = max((tab.id for tab in there), default=-1) + 1 if id is None else id
+            tab = Tab(new, title, len(there), frozen, rows, columns)
+            db.execute("delete from looks where book = ? and tab = ?", (book, tab.id))
             db.execute(
                 "insert into tabs values (?, ?, ?, ?, ?, ?, ?)", (book, tab.id, title, tab.position, frozen, rows, columns)
             )
@@ -151,6 +158,25 @@ class SheetsStore:
             db.execute("delete from tabs where book = ? and id = ?", (book, tab))
             db.execute("delete from cells where book = ? and tab = ?", (book, tab))
 
+    def place_tab(self, book: str, tab: int, index: int) -> None:
+        """Make it the tab number `index`, from 0."""
+        with self.change() as db:
+            order = [one.id for one in self.tabs(book) if one.id != tab]
+            order.insert(index, tab)
+            for position, id in enumerate(order):
+                db.execute("update tabs set position = ? where book = ? and id = ?", (position, book, id))
+
+    def look(self, book: str, tab: int) -> dict[str, Any]:
+        """How a tab looks (see look.py)."""
+        with self._lock:
+            found = self._db.execute("select data from looks where book = ? and tab = ?", (book, tab)).fetchone()
+        known: dict[str, Any] = json.loads(found[0]) if found else {}
+        return known
+
+    def set_look(self, book: str, tab: int, data: dict[str, Any]) -> None:
+        with self.change() as db:
+            db.execute("insert or replace into looks values (?, ?, ?)", (book, tab, json.dumps(data)))
+
     def area(self, book: str, text: str) -> Area:
         """A1 notation resolved against the workbook."""
         try:
@@ -166,12 +192,12 @@ class SheetsStore:
             tab = self.tab(book, area.tab)
             if area.top > tab.rows or area.left > tab.columns:
                 raise _beyond(area, tab)
-            evaluator = self._evaluator(book)
+            evaluator, formats = self._evaluator(book), self.look(book, tab.id).get("formats", ())
             rows: dict[int, dict[int, Any]] = {}
             for (row, column), cell in evaluator.cells(area.tab).items():
                 if area.holds(row, column):
                     value = cell.text if render == "FORMULA" and cell.kind == "f" else evaluator.shown(area.tab, row, column)
-                    shown = display(value) if render == "FORMATTED_VALUE" else unformatted(value)
+                    shown = display(value, _pattern(formats, row, column)) if render == "FORMATTED_VALUE" else unformatted(value)
                     if shown != "":
                         rows.setdefault(row, {})[column] = shown
         return [_filled(rows.get(row, {}), area.left) for row in range(area.top, max(rows, default=area.top - 1) + 1)]
@@ -239,6 +265,7 @@ class SheetsStore:
             tab = self.tab(book, title)
             self.update_tab(book, Tab(tab.id, title, tab.position, tab.frozen, tab.rows + count, tab.columns))
             self._move(book, tab, lambda old: old + count if old >= row else old)
+            self.set_look(book, tab.id, moved(self.look(book, tab.id), row, count))
 
     def delete_rows(self, book: str, title: str, row: int, count: int = 1) -> None:
         """Take rows out; references to them become #REF!."""
@@ -248,6 +275,7 @@ class SheetsStore:
                 raise Refused(400, "You can't delete all the rows that are not frozen.")
             gone = range(row, row + count)
             self._move(book, tab, lambda old: None if old in gone else old - count if old >= row + count else old)
+            self.set_look(book, tab.id, moved(self.look(book, tab.id), row, -count))
             self.update_tab(book, Tab(tab.id, title, tab.position, tab.frozen, tab.rows - count, tab.columns))
 
     def _move(self, book: str, moved: Tab, new: Callable[[int], int | None]) -> None:
@@ -288,6 +316,10 @@ class SheetsStore:
             return None
         sql = "select row, col, kind, text from cells where book = ? and tab = ?"
         return {(row, col): Cell(kind, text) for row, col, kind, text in self._db.execute(sql, (book, found[0]))}
+
+
+def _pattern(formats: Sequence[dict[str, Any]], row: int, column: int) -> str:
+    return (last(formats, row, column, "format") or {}).get("pattern", "") if formats else ""
 
 
 def _filled(cells: dict[int, Any], left: int) -> list[Any]:

@@ -14,6 +14,7 @@ Value: TypeAlias = "str | bool | int | float | date | None"
 
 _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?")
 _DATE = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)(?:[ T](\d\d?):(\d\d)(?::(\d\d))?)?")
+PATTERNS = ("#,##0",)  # number formats that are known
 _EPOCH = datetime(1899, 12, 30)
 
 
@@ -62,10 +63,13 @@ def typed(given: Any) -> Cell | None:
     return _dated(text) or raw(given)
 
 
-def display(value: Value) -> str:
-    """FORMATTED_VALUE with the automatic format of an English sheet; a date and time shows its seconds, as Sheets does."""
+def display(value: Value, pattern: str = "") -> str:
+    """FORMATTED_VALUE with a pattern of PATTERNS or the automatic format of an English sheet; a date and time shows its seconds, as
+    Sheets does."""
     if value is None:
         return ""
+    if pattern and isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,.0f}"
     if isinstance(value, bool):
         return str(value).upper()
     if isinstance(value, float):

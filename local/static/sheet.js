@@ -6,6 +6,8 @@ const table = box.querySelector("table");
 const where = document.getElementById("where");
 const source = document.getElementById("source");
 const told = document.getElementById("told");
+const hint = document.getElementById("hint");
+const charts = document.getElementById("charts");
 const tab = box.dataset.tab;
 
 let sheet = null; // the last full answer of /sheet/data
@@ -19,7 +21,13 @@ const text = (row, column) => sheet.values[row - 1]?.[column - 1] ?? "";
 const formula = (row, column) => sheet.formulas[`${row},${column}`];
 const cell = (row, column) => table.tBodies[0]?.rows[row - 1]?.cells[column];
 const typed = (row, column) => formula(row, column) ?? text(row, column); // what an editor starts with
-const fixed = (row, column) => sheet.readonly || sheet.locked.has(`${row},${column}`);
+const within = (box, row, column) => row >= box.top && column >= box.left && row <= (box.bottom || row) && column <= (box.right || column);
+const guard = (row, column) => sheet.guarded.find((box) => within(box, row, column));
+const fixed = (row, column) => sheet.readonly || sheet.locked.has(`${row},${column}`) || Boolean(guard(row, column));
+const rule = (row, column) => sheet.rules.findLast((box) => within(box, row, column)); // choices; none of them is a checkbox
+const boxed = (row, column) => rule(row, column)?.choices.length === 0;
+const shaded = (row, column) => sheet.bands.some((box) => within(box, row, column) && (row - box.top) % 2 === 0);
+const says = (row, column) => [sheet.notes[`${row},${column}`], rule(row, column)?.hint, guard(row, column)?.hint].filter(Boolean).join(" ");
 
 function size() {
   const used = Math.max(0, ...sheet.values.map((row) => row.length));
@@ -41,6 +49,9 @@ function build() {
     if (scope) th.scope = scope;
     th.textContent = content;
   };
+  const sizes = document.createElement("colgroup");
+  sizes.append(document.createElement("col"));
+  for (let column = 1; column <= columns; column++) sizes.append(document.createElement("col"));
   header(top, "", "");
   for (let column = 1; column <= columns; column++) header(top, "col", letters(column));
   for (let row = 1; row <= rows; row++) {
@@ -48,20 +59,62 @@ function build() {
     header(line, "row", row);
     for (let column = 1; column <= columns; column++) line.insertCell().id = `c${row}-${column}`;
   }
-  table.replaceChildren(head, body);
+  table.replaceChildren(sizes, head, body);
+}
+
+function shape() { // widths, and which columns stay in sight
+  const columns = table.tHead.rows[0].cells.length - 1, narrow = matchMedia("(max-width: 40rem)").matches;
+  let left = table.tHead.rows[0].cells[0].offsetWidth;
+  const styles = [];
+  for (let column = 1; column <= columns; column++) {
+    const width = sheet.widths[column];
+    const place = `.grid table tr > :nth-child(${column + 1})`;
+    if (width) styles.push(`${place} { min-width: ${width}px; max-width: ${width}px; }`);
+    if (column <= sheet.frozen_columns && (!narrow || column === 1)) {
+      styles.push(`${place} { position: sticky; left: ${left}px; z-index: 2; } .grid table tbody tr:first-child > :nth-child(${column + 1}) { z-index: 4; }`);
+      left += width || table.tHead.rows[0].cells[column].offsetWidth;
+    }
+  }
+  shapes.textContent = styles.join("\n");
+}
+const shapes = document.head.appendChild(document.createElement("style"));
+
+function draw() {
+  const drawn = JSON.stringify(sheet.charts);
+  if (charts.dataset.drawn === drawn) return;
+  charts.dataset.drawn = drawn;
+  charts.hidden = !sheet.charts.length;
+  charts.replaceChildren(...sheet.charts.map(({ title, svg }) => {
+    const figure = document.createElement("figure");
+    figure.innerHTML = svg; // made and escaped by the twin
+    figure.appendChild(document.createElement("figcaption")).textContent = title;
+    return figure;
+  }));
 }
 
 function paint() {
   build();
+  shape();
+  draw();
   for (const [index, line] of [...table.tBodies[0].rows].entries()) {
     for (let column = 1; column < line.cells.length; column++) {
       const row = index + 1, td = line.cells[column], content = text(row, column);
       if (editor?.row === row && editor.column === column) continue;
-      if (td.textContent !== content) td.textContent = td.title = content;
+      const tick = boxed(row, column) && (content === "" || content === "TRUE" || content === "FALSE");
+      const seen = tick ? (content === "TRUE" ? "☑" : "☐") : content;
+      if (td.textContent !== seen) td.textContent = seen;
+      const title = [content, says(row, column)].filter(Boolean).join("\n");
+      if (td.title !== title) td.title = title;
+      const colour = sheet.colours[`${row},${column}`] ?? "";
+      td.style.setProperty("--tint", colour || "none");
+      td.ariaReadOnly = fixed(row, column) ? "true" : null;
       const kind = [
-        row > 1 && sheet.locked.has(`${row},${column}`) ? "computed" : "",
+        row > 1 && fixed(row, column) && !sheet.readonly ? "computed" : "",
+        shaded(row, column) && row > 1 ? "shaded" : "",
+        colour ? "tinted" : "",
+        sheet.notes[`${row},${column}`] ? "noted" : "",
         /^-?[\d.,]+%?$/.test(content) ? "number" : "",
-        sheet.choices[column] && row > 1 ? "chosen" : "",
+        rule(row, column)?.choices.length ? "chosen" : "",
       ].filter(Boolean).join(" ");
       if (td.className !== kind) td.className = kind;
     }
@@ -86,6 +139,9 @@ function mark() {
   where.textContent = several ? `${letters(left)}${top}:${letters(right)}${bottom}` : letters(at.column) + at.row;
   source.textContent = fixed(at.row, at.column) ? text(at.row, at.column) : typed(at.row, at.column);
   source.title = source.textContent;
+  const said = says(at.row, at.column) || (at.row > 1 && sheet.notes[`1,${at.column}`]) || "";
+  if (hint.textContent !== said) hint.textContent = said;
+  hint.hidden = !said;
 }
 
 function select(row, column, extend = false) {
@@ -143,11 +199,12 @@ async function save(cells) {
 function open(start = null) {
   const { row, column } = at;
   if (fixed(row, column)) {
-    tell(sheet.readonly ? `${tab} is written by the system.` : row === 1 ? "The header row stays as it is." : "This cell is computed.");
+    tell(guard(row, column)?.hint ? guard(row, column).hint : sheet.readonly ? `${tab} is written by the system.` : row === 1 ? "The header row stays as it is." : "This cell is computed.");
     return;
   }
   const td = cell(row, column);
-  const choices = row > 1 ? sheet.choices[column] : undefined;
+  if (boxed(row, column)) return void save([[row, column, text(row, column) === "TRUE" ? "FALSE" : "TRUE"]]);
+  const choices = rule(row, column)?.choices;
   const field = document.createElement(choices ? "select" : "input");
   for (const choice of choices ? ["", ...choices] : []) field.add(new Option(choice, choice));
   if (choices && text(row, column) && !choices.includes(text(row, column))) field.add(new Option(text(row, column)));

@@ -37,7 +37,7 @@ LONGEST = 32.0  # seconds of one such wait, unless Google names a longer one
 WINDOW = 60.0  # seconds that quotas count
 Sleep = Callable[[float], Awaitable[None]]
 
-_LOST = (OSError, http.client.HTTPException, httplib2.HttpLib2Error, GoogleAuthError)
+_LOST = (OSError, http.client.HTTPException, httplib2.HttpLib2Error, GoogleAuthError, UnicodeDecodeError)
 
 
 class Refusal(BadInput):
@@ -125,9 +125,12 @@ class Service:
         client = _Http(timeout=TIMEOUT, **({"proxy_info": None} if self._base else {}))
         try:
             resource = _resource(self.name, self._version, self._base, collection)
-            return request(resource).execute(http=client if self._base else AuthorizedHttp(_credentials(scope), client))
+            found = request(resource).execute(http=client if self._base else AuthorizedHttp(_credentials(scope), client))
         finally:
             client.close()
+        if isinstance(found, str):  # the client hands on what is no JSON as it came; a download is bytes
+            raise http.client.IncompleteRead(found.encode())
+        return found
 
     def _failure(self, error: HttpError) -> PipelineError:
         code, sentence = error.status_code, error.reason or "no reason given"

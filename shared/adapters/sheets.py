@@ -13,7 +13,9 @@ from typing import Any
 from shared.adapters.google_rest import Pace, Service, Sleep
 from shared.errors import BadInput
 from shared.model.cells import quote, stored
-from shared.ports import Rows, Workbook
+from shared.ports import Look, Rows, Workbook
+
+from . import sheets_look
 
 READING = "https://www.googleapis.com/auth/spreadsheets.readonly"
 WRITING = "https://www.googleapis.com/auth/spreadsheets"
@@ -37,9 +39,16 @@ class Sheets:
 
     async def workbook(self) -> Workbook:
         """Raises NotFound for an unknown spreadsheet, BadInput when it is not shared with us."""
-        found = await self._properties("properties.timeZone,sheets.properties(sheetId,title)")
+        mask = "properties.timeZone,sheets(properties(sheetId,title),developerMetadata(metadataKey,metadataValue))"
+        found = await self._properties(mask)
         tabs = {sheet["properties"]["title"]: int(sheet["properties"]["sheetId"]) for sheet in found["sheets"]}
-        return Workbook(zone=found["properties"]["timeZone"], tabs=tabs)
+        looks = {
+            sheet["properties"]["title"]: mark["metadataValue"]
+            for sheet in found["sheets"]
+            for mark in sheet.get("developerMetadata", ())
+            if mark["metadataKey"] == sheets_look.KEY
+        }
+        return Workbook(zone=found["properties"]["timeZone"], tabs=tabs, looks=looks)
 
     async def add_tabs(self, titles: Sequence[str]) -> None:
         """Make what is missing; another writer making the same tab at the same moment is no error."""
@@ -102,12 +111,25 @@ class Sheets:
             body = {"ranges": list(ranges)}
             await self._service.call(VALUES, lambda values: values.batchClear(spreadsheetId=self._id, body=body), write=True)
 
-    async def _properties(self, fields: str) -> Any:
-        return await self._service.call("spreadsheets", lambda sheets: sheets.get(spreadsheetId=self._id, fields=fields))
+    async def dress(self, looks: Mapping[str, Look], version: str) -> None:
+        """Two calls that read, one that writes. After Unavailable the looks may be on all the same, so it is not tried again here."""
+        tabs = (await self.workbook()).tabs
+        there = [quote(tab) for tab in looks if tab in tabs]
+        found = await self._properties(sheets_look.FIELDS, there) if there else {"sheets": []}
+        requests = sheets_look.requests(tabs, found["sheets"], looks, version)
+        if requests:
+            await self._change(requests, repeat=False)
 
-    async def _change(self, requests: list[dict[str, Any]]) -> None:
+    async def _properties(self, fields: str, ranges: Sequence[str] = ()) -> Any:
+        return await self._service.call(
+            "spreadsheets", lambda sheets: sheets.get(spreadsheetId=self._id, fields=fields, ranges=list(ranges))
+        )
+
+    async def _change(self, requests: list[dict[str, Any]], *, repeat: bool = True) -> None:
         body = {"requests": requests}
-        await self._service.call("spreadsheets", lambda sheets: sheets.batchUpdate(spreadsheetId=self._id, body=body), write=True)
+        await self._service.call(
+            "spreadsheets", lambda sheets: sheets.batchUpdate(spreadsheetId=self._id, body=body), write=True, repeat=repeat
+        )
 
     async def _batch_update(self, body: dict[str, Any]) -> None:
         await self._service.call(VALUES, lambda values: values.batchUpdate(spreadsheetId=self._id, body=body), write=True)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from shared.errors import BadTemplate
 from shared.links import Links
-from shared.mail import html, mime
+from shared.mail import html, markdown, mime
 from shared.mail.program import Program, Rendering, Unworkable
 from shared.mail.source import Source, Template
 from shared.mail.text import to_text
@@ -81,7 +81,7 @@ class Composer:
         body = rendering.texts["body"]
         if self.template.kind == "markdown":
             title = self.source.identity.list_name
-            body = html.in_layout(html.from_markdown(body), title, self.template.language)
+            body = markdown.document(body, title, self.template.language)
         seen: dict[str, int] = {}
 
         def click(target: str) -> str:

@@ -1,4 +1,4 @@
-"""From a rendered template to the HTML that goes out: Markdown and layout, inlined CSS, counted links, footer, open pixel.
+"""From a whole document to the HTML that goes out: inlined CSS, counted links, footer, open pixel.
 
 All of it runs on text in which recipients' values are marks (see `marks`), so it runs once per variant, and a value cannot change
 the structure around it. Where a mark stands decides how its value will be encoded.
@@ -12,31 +12,26 @@ from dataclasses import dataclass, field
 from functools import cache
 from html import escape
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import quote
 
 import css_inline
-from markdown_it import MarkdownIt
 
 from shared.errors import BadTemplate
 from shared.links import trackable
 from shared.mail.marks import Marks
 from shared.mail.sandbox import words
 
-MAX_MARKDOWN = 256 * 1024  # characters after rendering
-MAX_SIGNS = 20_000  # characters that mean something in Markdown: its parser needs up to 50 µs for each
 MAX_TAGS = 20_000
 MAX_DEPTH = 200  # css-inline overflows its stack some thousands deep
 MAX_INLINED = 2_000_000  # characters
 MAX_INLINING = 50_000_000  # characters of CSS times tags
-RTL = words("ar dv fa he ku ps sd ug ur yi")
 VOID = words("area base br col embed hr img input link meta source track wbr")
 _OPTIONAL_END = words("p li td th tr dt dd thead tbody tfoot option colgroup html head body")
 _FORMATTING = words("a b big code em font i nobr s small strike strong tt u")
 _REFUSED = words("script iframe object embed applet frame frameset base link form")
 _URLS = words("href src background poster action cite longdesc")
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)")
-_SIGNS = re.compile(r"[\[\]*_`<&!|\\]")
+_ACTIVE = re.compile(r"@import|javascript:|expression\(|behavior\s*:|-moz-binding", re.I)
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
 _PREHEADER = "display:none;max-height:0;overflow:hidden;mso-hide:all;font-size:1px;line-height:1px;color:transparent"
 _FOOTER = (
@@ -48,49 +43,8 @@ _PIXEL = '<img src="{}" alt="" width="1" height="1" style="border:0;width:1px;he
 
 
 @cache
-def _markdown() -> MarkdownIt:
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    parser.validateLink = lambda url: True  # type: ignore[method-assign]  # wrong schemes are refused later, with a sentence
-    return parser
-
-
-@cache
 def _inliner() -> css_inline.CSSInliner:
     return css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
-
-
-@cache
-def _layout() -> str:
-    return (Path(__file__).parent / "layout.html").read_text("utf-8")
-
-
-def from_markdown(text: str) -> str:
-    """CommonMark with tables; HTML in it shows as text. A paragraph of nothing but a bold link is a button."""
-    if len(text) > MAX_MARKDOWN:
-        raise BadTemplate(f"The template comes to more than {MAX_MARKDOWN // 1024} KB of Markdown.")
-    if len(_SIGNS.findall(text)) > MAX_SIGNS:
-        raise BadTemplate(f"The template has more than {MAX_SIGNS:,} Markdown signs such as * and [.")
-    parser = _markdown()
-    tokens = parser.parse(text)
-    for token in tokens:
-        children = [c for c in token.children or [] if c.type != "text" or c.content]
-        if [c.type for c in children] == ["strong_open", "link_open", "text", "link_close", "strong_close"]:
-            children[1].attrSet("class", "button")
-    found: str = parser.renderer.render(tokens, parser.options, {})
-    return found
-
-
-def in_layout(body: str, title: str, language: str) -> str:
-    """A whole document around a Markdown body; `title` is plain text."""
-    rtl = language.partition("-")[0] in RTL
-    pieces = {
-        "@language@": escape(language),
-        "@direction@": "rtl" if rtl else "ltr",
-        "@start@": "right" if rtl else "left",
-        "@title@": escape(title),
-        "@body@": body,
-    }
-    return re.sub("|".join(pieces), lambda m: pieces[m[0]], _layout())
 
 
 def inline(html: str, marks: Marks) -> str:
@@ -99,6 +53,8 @@ def inline(html: str, marks: Marks) -> str:
     styles = [piece.partition("</style")[0] for piece in re.split("<style", html, flags=re.I)[1:]]
     if any(marks.pattern.search(css) for css in styles):
         raise BadTemplate("A {{ value }} stands inside <style>, where none can.")
+    if bad := next((found[0] for css in styles if (found := _ACTIVE.search(css))), None):
+        raise BadTemplate(f"The styles hold “{bad}”, which mail programs drop or distrust: remove it.")
     depth = formatting = tags = 0
     for match in _TAG.finditer(html):
         name, step = match[2].lower(), -1 if match[1] else 1

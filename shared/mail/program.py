@@ -31,10 +31,11 @@ from markupsafe import Markup
 from shared.errors import BadTemplate
 from shared.mail.marks import Marks
 from shared.mail.mime import clean
-from shared.mail.sandbox import LOOP_NAMES, MAX_OUTPUT, Sandbox, check, refuse
+from shared.mail.sandbox import LOOP_NAMES, MAX_OUTPUT, MAX_VALUE, Sandbox, check, refuse, weigh
 
 MAX_TAGS = 1_000  # {{ }} and {% %} in one part
 MAX_CODE = 16_000  # characters inside them
+MAX_HEAD = 2_000  # characters of a subject or preheader
 Values: TypeAlias = Mapping[str, Any]
 Escape: TypeAlias = Callable[[str], str]
 
@@ -44,6 +45,7 @@ _ERRORS = (
     TypeError,
     ValueError,
     LookupError,
+    NameError,  # 1e999 is written as Python's inf
     AttributeError,
     AssertionError,
     RecursionError,
@@ -65,6 +67,7 @@ class Expression:
     where: str
     otherwise: Any = None
     falsy: bool = False  # `or`: also instead of 0 and False
+    most: int = MAX_VALUE  # characters it may have
 
     @property
     def plain_name(self) -> str:
@@ -80,9 +83,11 @@ class Expression:
         try:
             for _ in self.template.root_render_func(context):
                 pass
+            if weigh(value := context.vars["_result"]) > self.most:
+                refuse(f"the result is longer than {self.most:,} characters")
         except _ERRORS as e:
             fail(e, self.where, self.template)
-        return context.vars["_result"]
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class Part:
     escape: Escape  # for values that a filter or macro works on
     template: Compiled
     everything: Compiled
+    most: int  # characters it may have
 
 
 @dataclass(slots=True)
@@ -130,11 +136,10 @@ class Program:
 
     def add(self, name: str, where: str, source: str, escape: Escape, known: frozenset[str] | None) -> None:
         """Parse one part; raises BadTemplate. `known`: the names recipients can have, None when any may occur."""
-        code = [piece.partition("}}")[0].partition("%}")[0] for piece in source.replace("{%", "{{").split("{{")[1:]]
-        if len(code) > MAX_TAGS or sum(map(len, code)) > MAX_CODE:
-            raise BadTemplate(f"{where} has more than {MAX_TAGS:,} placeholders, or too much inside them.")
         self.env.meter.start()
+        most = MAX_OUTPUT if name == "body" else MAX_HEAD
         try:
+            self._measure(source, where)
             tree = self.env.parse(source)
             check(tree)
             free = {n for n in meta.find_undeclared_variables(tree) if n not in self.env.globals}
@@ -144,12 +149,21 @@ class Program:
             rewrite.visit(tree)
             tree.set_environment(self.env)
             everything = _Flatten().visit(copy.deepcopy(tree, {id(self.env): self.env}))
-            part = Part(where, escape, self.env.from_string(tree), self.env.from_string(everything))
+            part = Part(where, escape, self.env.from_string(tree), self.env.from_string(everything), most)
         except (*_ERRORS, SyntaxError) as e:
             fail(e, where, None)
         self.parts[name] = part
         self.keys = tuple(sorted({*self.keys, *rewrite.keys}))
         self.variables |= free
+
+    def _measure(self, source: str, where: str) -> None:
+        """Refuse too much code before it is parsed, which takes far longer than finding its ends."""
+        tags = code = 0
+        for _, kind, text in self.env.lex(source):
+            tags += kind.endswith("_begin")
+            code += 0 if kind in ("data", "comment") else len(text)
+            if tags > MAX_TAGS or code > MAX_CODE:
+                raise BadTemplate(f"{where} has more than {MAX_TAGS:,} placeholders, or too much inside them.")
 
     def slot(self, node: nodes.Expr, where: str) -> int:
         if isinstance(node, nodes.Name) and node.name in self._plain:
@@ -173,7 +187,8 @@ class Program:
                 return Expression(names, None, where, constant)
         tree = nodes.Template([nodes.Assign(nodes.Name("_result", "store"), node, lineno=node.lineno)], lineno=1)
         tree.set_environment(self.env)
-        return Expression(names, self.env.from_string(tree), where)
+        most = MAX_VALUE if where.startswith("The te") else MAX_HEAD
+        return Expression(names, self.env.from_string(tree), where, most=most)
 
     def signature(self, values: Values) -> tuple[Any, ...]:
         """What chooses the variant: each test's answer, or the sentence of its failure, which matters only where it is reached."""
@@ -204,34 +219,39 @@ class Program:
         rendering = Rendering()
         self.env.meter.start()
 
-        def show(value: Any) -> Markup:
-            if isinstance(value, Markup):  # a block of this template
-                return value
-            rendering.values.append(plain(value))
-            return Markup(self.marks.value(len(rendering.values) - 1))  # noqa: S704
-
         for name, part in self.parts.items():
+            size = [0]
+
+            def show(value: Any, size: list[int] = size, most: int = part.most) -> Markup:
+                if isinstance(value, Markup):  # a block of this template
+                    return value
+                text = plain(value)
+                size[0] += len(text)
+                if size[0] > most:
+                    refuse(f"the result is longer than {most:,} characters")
+                rendering.values.append(text)
+                return Markup(self.marks.value(len(rendering.values) - 1))  # noqa: S704
 
             def work(value: Any, escape: Escape = part.escape) -> Markup:
                 if isinstance(value, Markup):
                     return value
                 return Markup(escape(clean(plain(value))))  # noqa: S704
 
-            given = {"_show": show, "_work": work, "_test": test, "_round": self.env.meter.spend}
-            rendering.texts[name] = self._run(which(part), part.where, {**pick(values, self.keys), **given})
+            given = {"_show": show, "_work": work, "_test": test}
+            rendering.texts[name] = self._run(which(part), part, {**pick(values, self.keys), **given})
         return rendering
 
-    def _run(self, template: Compiled, where: str, context: Values) -> str:
+    def _run(self, template: Compiled, part: Part, context: Values) -> str:
         chunks, size = [], 0
         try:
             for chunk in template.root_render_func(template.new_context(dict(context))):
                 self.env.meter.spend(0)
                 size += len(chunk)
-                if size > MAX_OUTPUT:
-                    refuse(f"the result is longer than {MAX_OUTPUT:,} characters")
+                if size > part.most:
+                    refuse(f"the result is longer than {part.most:,} characters")
                 chunks.append(chunk)
         except _ERRORS as e:
-            fail(e, where, template)
+            fail(e, part.where, template)
         return "".join(chunks)
 
 
@@ -260,7 +280,9 @@ def fail(error: Exception, where: str, template: Compiled | None) -> NoReturn:
             line = template.get_corresponding_lineno(trace.tb_lineno)
         trace = trace.tb_next
     kind: type[BadTemplate] = BadTemplate
-    if isinstance(error, RecursionError | MemoryError) or type(error) is SyntaxError:
+    if isinstance(error, MemoryError) and template is not None:
+        said, line = "the template needs too much memory", None
+    elif isinstance(error, RecursionError | MemoryError) or type(error) is SyntaxError:
         said, line = "the template is nested too deeply or calls itself without end", None
     elif isinstance(error, SecurityError | TemplateSyntaxError):
         said = error.message or "this is not allowed in a template"
@@ -280,7 +302,7 @@ def _check_known(tree: nodes.Template, where: str, free: set[str], known: frozen
     for name in sorted(free - known, key=lambda n: lines.get(n, 0)):
         close = difflib.get_close_matches(name, sorted(known), 1)
         hint = f"; did you mean “{close[0]}”" if close else ""
-        raise TemplateSyntaxError(f"no recipient has a value called “{name}”{hint}", lines.get(name, 1))
+        raise TemplateSyntaxError(f"no recipient has a value called “{name[:60]}”{hint}", lines.get(name, 1))
 
 
 def _call(name: str, args: list[nodes.Expr], line: int) -> nodes.Call:
@@ -334,10 +356,18 @@ class _Rewrite(NodeTransformer):
         self._visit_all(node.else_)
         self.opaque = before
         node.iter = self.visit(node.iter)
-        node.test = self.visit(node.test) if node.test else None
+        node.test = self._spending(self.visit(node.test)) if node.test else None
         count = nodes.Const(size + 1, lineno=node.lineno)
-        node.body.insert(0, nodes.If(_call("_round", [count], node.lineno), [], [], [], lineno=node.lineno))
+        node.body.insert(0, nodes.If(_call("_spend", [count], node.lineno), [], [], [], lineno=node.lineno))
         return node
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Expr:
+        self.generic_visit(node)
+        return self._spending(node)
+
+    def _spending(self, node: nodes.Expr) -> nodes.Expr:
+        """The same value, metered: long lists take long to compare."""
+        return nodes.Or(_call("_spend", [], node.lineno), node, lineno=node.lineno)  # spending gives None
 
     def visit_Name(self, node: nodes.Name) -> nodes.Name:
         if node.ctx == "load":

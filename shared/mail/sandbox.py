@@ -2,28 +2,30 @@
 
 On top of Jinja's immutable sandbox: no loader, an allow-list of filters and of methods on plain data, and caps on what an
 expression may hold, on all text produced, and on time. Time is checked at every call, filter, loop round and chunk of output,
-which cuts whatever is written in the template; a single built-in running long is kept short by the size caps instead. The limits
-hold within the process; isolating the compiler in a child process is a separate measure.
+which cuts whatever is written in the template; a single built-in running long is kept short by the size caps instead. What all
+expressions make together is capped as well, and that caps memory. The limits hold within the process; `confined` adds the kernel's.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from datetime import date
+from decimal import Decimal
 from typing import Any, NoReturn
 
-from jinja2 import ChainableUndefined, TemplateSyntaxError, Undefined, nodes
+from jinja2 import ChainableUndefined, Environment, TemplateSyntaxError, Undefined, nodes
 from jinja2.exceptions import SecurityError
+from jinja2.nodes import EvalContext
 from jinja2.runtime import Context, markup_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_SECONDS = 1.0
 MAX_OUTPUT = 1_000_000  # characters of one rendered part
 MAX_VALUE = 100_000  # characters and items one value in an expression may hold
-MAX_WORK = 20_000_000  # characters and items all expressions of one rendering may make together
+MAX_WORK = 4_000_000  # characters and items all expressions of one rendering may make together
 MAX_WIDTH = 1_000  # of |center, |indent, %100s and the like
 MAX_BITS = 4_096  # of whole numbers
 MAX_NODES = 10_000  # of the syntax tree
@@ -41,7 +43,10 @@ FILTERS = words(
 )
 GLOBALS = words("range dict cycler joiner namespace")
 _WIDE = words("batch center indent round slice truncate wordwrap")
-_FORMAT_WIDTH = re.compile(r"%[^a-zA-Z%]*(?:\d{4}|\*)")
+_FORMAT_WIDTH = re.compile(r"%(?:\([^()]*\))?[^a-zA-Z%]*(?:\d{4}|\*)|%\([^()]*\(")  # %1000s, %*s, %(key)1000s, %(a(b)c)…
+_VIEWS = (KeysView, ValuesView, ItemsView)
+_DATA = (str, bytes, int, float, Decimal, date, type(None), Undefined, list, tuple, dict, set, frozenset, range)
+_OURS = (Environment, EvalContext, Context)  # what Jinja puts in front of a filter's arguments
 _TEXT = words("upper lower title capitalize swapcase strip lstrip rstrip startswith endswith split find count isdigit")
 _METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
     (str, _TEXT),
@@ -77,6 +82,7 @@ class Meter:
         self.work = 0
 
     def spend(self, work: int = 1) -> None:
+        """Raises Limit when all there was is spent."""
         self.work += work
         if self.work > MAX_WORK or time.monotonic() > self.deadline:
             raise Limit("the template takes too long")
@@ -89,24 +95,45 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(
-            autoescape=True, undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+            autoescape=True,
+            undefined=ChainableUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            optimized=False,  # nothing is worked out while a template is read
         )
         self.meter = Meter()
         self.filters = {name: _metered(self.meter, name, f) for name, f in self.filters.items() if name in FILTERS}
         self.filters |= {"e": str, "escape": str}  # everything is escaped anyway
         self.globals = {name: f for name, f in self.globals.items() if name in GLOBALS}
-        self.globals |= {"_concat": markup_join_all, "_bounded": bounded}
+        tests: dict[str, Any] = dict(self.tests)
+        self.tests = {name: _metered(self.meter, "", f) for name, f in tests.items()}
+        self.globals |= {"_concat": markup_join_all, "_bounded": bounded, "_spend": self.meter.spend}
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         for argument in (*args, *kwargs.values()):
             bounded(argument)
         __self.meter.spend()
-        return bounded(super().call(__context, __obj, *args, **kwargs))
+        made = super().call(__context, __obj, *args, **kwargs)
+        return __self._charged(list(made) if isinstance(made, _VIEWS) else made)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         self.meter.spend()
         _foresee_binop(operator, left, right)
-        return bounded(super().call_binop(context, operator, left, right))
+        return self._charged(super().call_binop(context, operator, left, right))
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        self.meter.spend()
+        found = super().getitem(obj, argument)
+        return self._charged(found) if isinstance(argument, slice) else found
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        self.meter.spend()
+        return super().getattr(obj, attribute)
+
+    def _charged(self, made: Any) -> Any:
+        self.meter.spend(weigh(made))
+        return made
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         for kind, names in _METHODS:
@@ -126,7 +153,14 @@ def refuse(sentence: str) -> NoReturn:
 
 
 def bounded(value: Any) -> Any:
-    """`value`; raises Limit when it holds more than MAX_VALUE characters and items, counted through lists and dicts."""
+    """`value`; raises Limit when it holds more than MAX_VALUE (see `weigh`)."""
+    weigh(value)
+    return value
+
+
+def weigh(value: Any, data: bool = False) -> int:
+    """The characters, digits and items that a value holds, counted through lists and dicts; raises Limit for more than MAX_VALUE, for
+    a number of more than MAX_BITS and, where it has to be `data`, for functions and other objects, whose text tells of our program."""
     weight, rest = 0, [value]
     while rest:
         item = rest.pop()
@@ -135,19 +169,23 @@ def bounded(value: Any) -> Any:
         elif isinstance(item, int):
             if item.bit_length() > MAX_BITS:
                 refuse("a number is too large")
+            weight += item.bit_length() // 3
         elif isinstance(item, dict):
             rest += item.keys()
             rest += item.values()
         elif isinstance(item, list | tuple | set | frozenset):
             rest += item
+        elif data and not isinstance(item, _DATA):
+            refuse("this is neither a text nor a number nor a list of them")
         weight += 1
         if weight + len(rest) > MAX_VALUE:
             refuse(f"a value is larger than {MAX_VALUE:,} characters")
-    return value
+    return weight
 
 
 def markup_join_all(*values: Any) -> str:
     """The `~` operator, as a call, so that its result is bounded."""
+    weigh(values, data=True)
     return markup_join(iter(values))
 
 
@@ -158,7 +196,7 @@ def _weight(value: Any) -> int:
 def _foresee_binop(operator: str, left: Any, right: Any) -> None:
     """Refuse an operation before it makes something huge."""
     if operator == "%" and isinstance(left, str):
-        _check_format(left)
+        _foresee_format(left, [right])
     elif operator == "**":
         if not isinstance(left, int | float) or not isinstance(right, int | float):
             refuse("“**” needs two numbers")
@@ -171,41 +209,61 @@ def _foresee_binop(operator: str, left: Any, right: Any) -> None:
                 refuse(f"a value is larger than {MAX_VALUE:,} characters")
 
 
-def _check_format(text: str) -> None:
+def _foresee_format(text: str, values: list[Any]) -> None:
     if _FORMAT_WIDTH.search(text):
         refuse(f"a width is {MAX_WIDTH:,} or more")
+    if text.count("%") * (MAX_WIDTH + 12 * max((weigh(value, data=True) for value in values), default=0)) > MAX_WORK:
+        refuse("a format would make too long a text")  # %a writes a character as ten
 
 
 def _metered(meter: Meter, name: str, f: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter called `name`, or the test when there is no name, within the limits. Tests may ask about any object."""
+
     @functools.wraps(f)
     def run(*args: Any, **kwargs: Any) -> Any:
         meter.spend()
         for argument in (*args, *kwargs.values()):
-            bounded(argument)
+            if not isinstance(argument, _OURS):
+                weigh(argument, data=name != "")
         _foresee_filter(name, args, kwargs)
         result = f(*args, **kwargs)
         if hasattr(result, "__next__"):  # |map, |select: nothing lazy escapes the meter
-            result = list(itertools.islice(result, MAX_VALUE + 1))
-        bounded(result)
-        meter.spend(_weight(result))
+            return _drained(meter, result)
+        meter.spend(weigh(result))
         return result
 
     return run
+
+
+def _drained(meter: Meter, items: Iterator[Any]) -> list[Any]:
+    found, weight = [], 0
+    for item in items:
+        one = weigh(item)
+        meter.spend(one)
+        weight += one
+        if weight > MAX_VALUE:
+            refuse(f"a value is larger than {MAX_VALUE:,} characters")
+        found.append(item)
+    return found
 
 
 def _foresee_filter(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     options = [*args[1:], *kwargs.values()]
     if name in _WIDE and any(isinstance(option, int) and abs(option) > MAX_WIDTH for option in options):
         refuse(f"the number given to |{name} is over {MAX_WIDTH:,}")
-    if name == "indent" and any(isinstance(option, str) and len(option) > MAX_WIDTH for option in options):
-        refuse(f"the text given to |{name} is over {MAX_WIDTH:,} characters")
+    if name == "indent":
+        width = max((option if isinstance(option, int) else _weight(option) for option in options), default=0)
+        if width > MAX_WIDTH or width * (str(args[0]).count("\n") + 1) > MAX_WORK:
+            refuse("|indent would make too long a text")
     given = [*args[2:], *kwargs.values()]  # after Jinja's own context and the value
-    if name == "join" and any(_weight(option) > 100 for option in given):
-        refuse("the text given to |join is over 100 characters")
+    if name in ("join", "wordwrap") and any(_weight(option) > 100 for option in given):
+        refuse(f"the text given to |{name} is over 100 characters")
     if name == "replace" and _weight(args[1]) * max((_weight(option) for option in given), default=0) > MAX_WORK:
         refuse("|replace would make too long a text")
+    if name == "sum" and any(isinstance(option, list | tuple) for option in given):
+        refuse("|sum adds numbers")
     if name == "format":
-        _check_format(str(args[0]))
+        _foresee_format(str(args[0]), options)
 
 
 def check(tree: nodes.Template) -> None:

@@ -33,7 +33,7 @@ def to_text(html: str) -> str:
     converter.close()
     while len(converter.blocks) > 1:
         converter.leave(converter.blocks[-1].tag)
-    text = re.sub(" +\n", "\n", converter.blocks[0].text())
+    text = re.sub("(?<! ) +\n", "\n", converter.blocks[0].text())
     return text + "\n" if text else ""
 
 

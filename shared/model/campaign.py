@@ -6,12 +6,14 @@
     state       as above; `active` while the tick still has work with it
     answer      the plain sentence shown beside the row, with `answered_at`
     mail        frozen at launch: {object, hash, file, version, name, subject, identity}
+    rule, rule_version   of a segment by rule, frozen at launch (shared/model/rules.py); absent for everyone and tags
     segment, frozen_at, expected, cut (all batches of the newest send exist), totals (when it ended)
     at, wall, zone   when it starts (ms), what the Schedule cell says, and the workbook's zone then
     cut_by      until when a tick may be looking at readers for a send's rosters (ms): another one leaves it alone
     preparing   how far that has come, see functions/launch/prepare.py; {} when it is through. A later send is one of `sends` only then
     waiting, waiting_at, outlook   mails that wait for providers by mailbox provider, when they were counted, the sentence told
     ended       how many sends the totals cover
+    archived    whether it was put away: it has ended, and the Sheet shows and counts it no more
     preflight   {faults, warnings, notes} found at launch
     sends       what was cut, oldest first: {key, kind, expected, parts, at}. `key` is each mail's in MailRef ("" of the first, "r1" …);
                 `kind` "all", "retry" (those that failed, so they count once) or "non-openers"; `parts` ranges, 0 for rosters, whose
@@ -37,12 +39,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from shared.model.batch import END_STATES
-from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.model.paths import CONFIRM, TEST, WELCOME, Paths
 from shared.model.ref import CAMPAIGN_ID
 from shared.ports import Filter, Store
 
 State = Literal["draft", "scheduled", "running", "paused", "completed", "cancelled"]
 ENDED: Final = ("completed", "cancelled")
+ARCHIVED: Final = "Archived. Choose Draft to bring it back."  # the answer of what is
 LABELS: Final[Mapping[str, str]] = {  # result -> the label counted in `deliveries`
     "delivered": "delivered",
     "opened": "opened.human",
@@ -62,7 +65,7 @@ LABELS: Final[Mapping[str, str]] = {  # result -> the label counted in `deliveri
 
 def usable_id(id: str) -> bool:
     """Whether a row of the Campaigns tab may be called so."""
-    return bool(CAMPAIGN_ID.fullmatch(id)) and id not in (CONFIRM, WELCOME)
+    return bool(CAMPAIGN_ID.fullmatch(id)) and id not in (CONFIRM, TEST, WELCOME)
 
 
 async def progress(store: Store, paths: Paths, campaign: str, sends: Sequence[Mapping[str, Any]] = ()) -> dict[str, int]:

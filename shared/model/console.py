@@ -11,6 +11,7 @@ from typing import Final
 
 from shared.errors import BadInput
 
+START: Final = "Start here"
 CAMPAIGNS: Final = "Campaigns"
 IMPORT: Final = "Import"
 RESULTS: Final = "Results"
@@ -21,7 +22,12 @@ DASHBOARD: Final = "Dashboard"
 ACTIVITY: Final = "Activity"
 
 ROW_FIELDS: Final = ("ID", "Name", "Template", "Subject", "Segment", "Schedule", "Wanted")
-ROW_OPTIONS: Final = ("Rate", "Hours", "Priority")  # a tab without one of these columns is as good as one that leaves it blank
+ROW_OPTIONS: Final = (
+    "Rate",
+    "Hours",
+    "Priority",
+    "Test to",
+)  # a tab without one of these columns is as good as one that leaves it blank
 ROW_RESULTS: Final = ("State", "Answer", "Expected", "Sent", "Failed", "Opened", "Clicked", "Unsubscribed")  # by lookup
 IMPORT_FIELDS: Final = ("ID", "Email", "Name", "Language", "Tags", "Consent source")
 IMPORT_ANSWERS: Final = ("Answer",)  # by lookup
@@ -55,7 +61,16 @@ RESULT_FIELDS: Final = (
 )
 RETRY: Final = "Retry failures"
 RESEND: Final = "Resend to non-openers"
-WANTED: Final = ("Draft", "Go", "Pause", "Cancel", RETRY, RESEND)
+TEST: Final = "Test to me"
+PREVIEW: Final = "Preview"
+DUPLICATE: Final = "Duplicate"
+ARCHIVE: Final = "Archive"
+WANTED: Final = ("Draft", "Go", "Pause", "Cancel", RETRY, RESEND, TEST, PREVIEW, DUPLICATE, ARCHIVE)
+COMMANDS: Final = frozenset(word.lower() for word in WANTED[4:])  # done once, when Wanted changes to them; the others are states
+SEGMENTS: Final = "Segments"
+SEGMENT_RESULTS: Final = "Segment results"
+SEGMENT_FIELDS: Final = ("Name", "Rule")
+SEGMENT_ANSWERS: Final = ("Readers", "Answer")  # by lookup
 PROVIDERS: Final = "Providers"
 PROVIDER_FIELDS: Final = ("Name", "Kind", "State", "Sent today", "Daily limit", "Rate", "Waiting", "Goes out by")
 

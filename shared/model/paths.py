@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 CONFIRM = "confirm"  # the system campaigns whose batches are single mails
 WELCOME = "welcome"
+TEST = "test"  # the campaign of all test mails, see MailTests
+NOBODY = "_"  # the key of their references: MailRef.parse takes it for none, so what is heard of a test mail counts for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,19 @@ class Paths:
 
     def lift(self, sid: str, lift: str) -> str:
         return f"{self.lifts(sid)}/{lift}"
+
+    @property
+    def segments(self) -> str:
+        """Segments by rule."""
+        return f"{self.tenant}/segments"
+
+    def segment(self, name: str) -> str:
+        return f"{self.segments}/{name}"
+
+    @property
+    def sweep(self) -> str:
+        """How far the latest look at all subscribers for the segments by rule has come."""
+        return f"{self.tenant}/console/segments"
 
     @property
     def campaigns(self) -> str:
@@ -108,5 +123,19 @@ class Paths:
 
     @property
     def console(self) -> str:
-        """What launch last saw of each row of the Campaigns tab."""
+        """What launch last saw of each row of the Campaigns tab, and since when the Sheet does not answer sync_sheet."""
         return f"{self.tenant}/console/campaigns"
+
+
+@dataclass(frozen=True, slots=True)
+class MailTests(Paths):
+    """The paths of a tenant's test mails, apart from everything that is counted. Each is one document, a batch that is its own reader and
+    campaign: the fields of the three have different names, and the address goes when the batch does."""
+
+    @classmethod
+    def of(cls, paths: Paths) -> MailTests:
+        return cls(f"{paths.tenant_id}/tests/mails")
+
+    @property
+    def subscribers(self) -> str:
+        return self.batches(TEST)

@@ -7,7 +7,8 @@ suppressed  reasons, mirrored from suppressions/{sid} in the same commit; absent
 bounced_at  the latest bounce for good (ms); delivered_at: the latest delivery that a provider told of (ms)
 soft        {day modulo 90: the last soft bounce of that day that counts (ms)}, see shared/model/suppression.py
 lifted      {reason: as of when somebody lifted it (ms)}
-segments    an index for batches to read by, empty unless mailable; never the truth
+segments    an index for batches to read by, empty unless mailable; never the truth: everyone, tags, and segments by rule as of the last
+            sweep (functions/sync_sheet/segments.py)
 country     as declared; nothing located ever replaces it
 located     {seen: {country: latest ms}, and of the latest confirmed sign-up: country, city, zone, at}
 engaged_at  the last open or click by a person (ms), absent for never
@@ -47,13 +48,17 @@ def mailable(subscriber: Mapping[str, Any]) -> bool:
 
 
 def segments_of(subscriber: Mapping[str, Any]) -> list[str]:
-    """Every segment the subscriber is in by rule: everyone, and one per tag; none unless mailable."""
-    return [EVERYONE, *subscriber.get("tags", [])] if mailable(subscriber) else []
+    """The index of a document that is about to be written: everyone, one per tag, and what it holds besides, which are the segments by
+    rule that sync_sheet's last sweep found; none unless mailable."""
+    if not mailable(subscriber):
+        return []
+    return list(dict.fromkeys([EVERYONE, *subscriber.get("tags", []), *subscriber.get("segments", [])]))
 
 
 def in_segment(subscriber: Mapping[str, Any], segment: str) -> bool:
-    """The rule itself, on a document just read: the index may be stale."""
-    return segment in segments_of(subscriber)
+    """Whether everyone or a tag holds the subscriber, on a document just read: the index may be stale. A segment by rule is not known
+    here: see shared/model/rules.py."""
+    return mailable(subscriber) and (segment == EVERYONE or segment in subscriber.get("tags", []))
 
 
 def country_of(subscriber: Mapping[str, Any]) -> str:
@@ -103,7 +108,7 @@ def tag_form(text: str) -> str:
 def tags_of(text: str) -> list[str]:
     """Tags from a cell or field: separated by commas or semicolons, in their one form, unique, in order; unusable ones are left out."""
     found = dict.fromkeys(tag_form(part) for part in re.split(r"[,;]", text))
-    return [tag for tag in found if _usable(tag) and tag != EVERYONE][:20]
+    return [tag for tag in found if usable_tag(tag) and tag != EVERYONE][:20]
 
 
 def left_out(text: str) -> list[str]:
@@ -113,7 +118,7 @@ def left_out(text: str) -> list[str]:
     return [tag for tag in found if tag not in kept]
 
 
-def _usable(tag: str) -> bool:
+def usable_tag(tag: str) -> bool:
     """Up to 40 letters, numbers and marks of any script, with signs in between; `c++` and `c#` may end in theirs."""
     kinds = [unicodedata.category(char)[0] for char in tag]
     return (

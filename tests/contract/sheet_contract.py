@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from shared.errors import BadInput
-from shared.ports import Sheet
+from shared.ports import Chart, Column, Look, Sheet
 
 LOOKUP = '=IF($A{n}="","",IFERROR(VLOOKUP($A{n},Results!$A:$Z,{column},FALSE),""))'
 
@@ -102,3 +102,26 @@ class SheetContract:
         await sheet.write({"'A tab with a rather long title'!A1": [[n] for n in range(100)]})
         found = await sheet.read([f"'A tab with a rather long title'!A{n}" for n in range(1, 101)])
         assert found == [[[str(n)]] for n in range(100)]
+
+    async def test_a_dressed_tab_says_what_it_wears(self, sheet: Sheet) -> None:
+        await sheet.add_tabs(["Plain", "Dressed"])
+        await sheet.write({"Dressed!A1": [["State", "Count"], ["done", 1500]], "Plain!A1": [[1500]]})
+        columns = (
+            Column(1, "Where it stands.", 120, ("go", "done"), colours=(("done", "good"),)),
+            Column(2, pattern="#,##0", guarded=True),
+        )
+        pie = Chart("Parts", "PIE", "Dressed", 1, (2,), 2, 0, 3, 4)
+        look = Look(columns, frozen=(1, 1), guard="Ours.", banded=True, hidden=True, charts=(pie,))
+        await sheet.dress({"Dressed": look, "Guide": Look(first=True, lines=("one", "=two")), "Absent": look}, "7")
+        found = await sheet.workbook()
+        assert found.looks == {"Dressed": "7", "Guide": "7"} and next(iter(found.tabs)) == "Guide" and "Absent" not in found.tabs
+        assert await sheet.read(["Dressed", "Plain", "Guide"]) == [
+            [["State", "Count"], ["done", "1,500"]],
+            [["1500"]],
+            [["one"], ["=two"]],
+        ]
+        await sheet.dress({"Guide": Look(lines=("other",)), "Dressed": look}, "8")
+        assert (await sheet.workbook()).looks == {"Dressed": "8", "Guide": "8"}
+        assert await sheet.read(["Guide"]) == [[["one"], ["=two"]]], "only a tab that is made gets its lines"
+        await sheet.dress({"Absent": look}, "8")
+        await sheet.dress({}, "8")

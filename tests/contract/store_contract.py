@@ -215,7 +215,7 @@ class StoreContract:
             Create("/c/1/d", {}),
             Create("c/", {}),
             Create("", {}),
-            Create("c/1", {"a": object()}),
+            Create("c/1", {"a": object}),
             Create("c/1", {"a": {1: 2}}),
             Create("c/1", {"a": [[1]]}),
             Create("c/1", {"a": 2**63}),

@@ -18,6 +18,7 @@ from googleapiclient.errors import HttpError
 from shared.adapters import google_rest
 from shared.adapters.sheets import WRITES, Sheets
 from shared.errors import BadInput, NotFound, Unavailable
+from shared.ports import Chart, Column, Look
 from tests.contract.emulated import Emulated, emulated
 from tests.contract.sheet_contract import SheetContract
 
@@ -60,6 +61,8 @@ async def test_one_call_per_verb(twin: Emulated, sheet: Sheets) -> None:
     assert (twin.google.meter.reads, twin.google.meter.writes) == (reads, writes + 3)
     await sheet.read(["A", "B", "A!C1"])
     assert twin.google.meter.reads == reads + 1
+    await sheet.dress({"A": Look((Column(1, "a", 50, ("x",)), Column(2, "b", guarded=True)), guard="Ours.", banded=True)}, "1")
+    assert (twin.google.meter.reads, twin.google.meter.writes) == (reads + 3, writes + 4)
 
 
 async def test_an_unknown_spreadsheet_is_not_found(twin: Emulated) -> None:
@@ -252,6 +255,93 @@ def test_errors_have_googles_shape(twin: Emulated, values: Any) -> None:
     update = values.update(spreadsheetId="book", range="Sheet1!A1:B1", valueInputOption="RAW", body=wide)
     assert "tried writing to" in error_of(update)["message"]
     assert "valueInputOption" in error_of(values.update(spreadsheetId="book", range="Sheet1!A1", body=wide))["message"]
+
+
+GRID = {"sheetId": 0, "startRowIndex": 1, "startColumnIndex": 0, "endColumnIndex": 1}
+LIST = {"condition": {"type": "ONE_OF_LIST", "values": [{"userEnteredValue": "mine"}]}}
+TEXT = {"condition": {"type": "TEXT_EQ", "values": [{"userEnteredValue": "x"}]}, "format": {"backgroundColorStyle": {}}}
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"setDataValidation": {"range": GRID, "rule": {"condition": {"type": "ONE_OF_LIST"}}}}, "at least one ConditionValue"),
+    ({"setDataValidation": {"range": GRID, "rules": LIST}}, "Unknown name \"rules\" at 'requests[0].setDataValidation'"),
+    ({"setDataValidation": {"range": GRID, "rule": {"condition": {"type": "ONE_OF_MANY"}}}}, '"ONE_OF_MANY"'),
+    ({"setDataValidation": {"range": GRID, "rule": {**LIST, "strict": "yes"}}}, "(boolean)"),
+    ({"setDataValidation": {"range": {**GRID, "sheetId": 9}, "rule": LIST}}, "No grid with id: 9"),
+    ({"setDataValidation": {"range": {**GRID, "endColumnIndex": 27}, "rule": LIST}}, "exceed grid limits"),
+    (
+        {"addProtectedRange": {"protectedRange": {"range": GRID, "warningOnly": True, "editors": {}}}},
+        "Editors are not supported",
+    ),
+    ({"addConditionalFormatRule": {"rule": {"ranges": [GRID], "booleanRule": TEXT}, "index": 1}}, "at index: 1"),
+    ({"addChart": {"chart": {"spec": {"title": "x"}}}}, "No chart"),
+    ({"createDeveloperMetadata": {"developerMetadata": {"metadataKey": "k", "location": {"sheetId": 0}}}}, "a visibility"),
+    ({"updateSheetProperties": {"properties": {"sheetId": 0, "hidden": True}, "fields": "hidden"}}, "hide all the sheets"),
+]
+
+
+def test_a_look_that_google_refuses_changes_nothing(twin: Emulated) -> None:
+    note = {"updateCells": {"start": {"sheetId": 0}, "rows": [{"values": [{"note": "x"}]}], "fields": "note"}}
+    change = twin.raw("sheets", "v4").spreadsheets().batchUpdate
+    for refused, sentence in REFUSED:
+        assert sentence in error_of(change(spreadsheetId="book", body={"requests": [refused, note]}))["message"]
+        assert error_of(change(spreadsheetId="book", body={"requests": [note, refused]}))["code"] == 400
+        assert twin.google.sheets.look("book", 0) == {}, sentence
+
+
+def test_banding_twice_is_refused(twin: Emulated) -> None:
+    band = {"addBanding": {"bandedRange": {"range": GRID, "rowProperties": {}}}}
+    change = twin.raw("sheets", "v4").spreadsheets().batchUpdate
+    assert "already has alternating" in error_of(change(spreadsheetId="book", body={"requests": [band, band]}))["message"]
+
+
+async def test_what_a_person_made_is_left_and_the_rest_is_added(twin: Emulated, sheet: Sheets) -> None:
+    spreadsheets = twin.raw("sheets", "v4").spreadsheets()
+    column = {"sheetId": 0, "dimension": "COLUMNS", "startIndex": 0, "endIndex": 1}
+    theirs: list[dict[str, Any]] = [
+        {"updateCells": {"start": {"sheetId": 0}, "rows": [{"values": [{"note": "mine"}]}], "fields": "note"}},
+        {"setDataValidation": {"range": {**GRID, "startRowIndex": 2, "endRowIndex": 4}, "rule": LIST}},
+        {"updateDimensionProperties": {"range": column, "properties": {"pixelSize": 33}, "fields": "pixelSize"}},
+        {"addConditionalFormatRule": {"rule": {"ranges": [GRID], "booleanRule": TEXT}, "index": 0}},
+        {"addProtectedRange": {"protectedRange": {"range": GRID, "description": "mine"}}},
+    ]
+    spreadsheets.batchUpdate(spreadsheetId="book", body={"requests": theirs}).execute()
+    columns = tuple(
+        Column(at, "ours", 200, ("a", "b"), pattern="#,##0", colours=(("a", "good"), ("b", "bad")), guarded=True) for at in (1, 2)
+    )
+    look = Look(columns, frozen=(1, 1), guard="Ours.", banded=True, charts=(Chart("C", "COLUMN", "Sheet1", 1, (2,), 1, 0, 1, 5),))
+    for version in ("1", "2"):
+        await sheet.dress({"Sheet1": look}, version)
+        mask = "sheets(properties(gridProperties),protectedRanges(description,range,warningOnly),conditionalFormats,bandedRanges(range),charts(spec(title)),developerMetadata(metadataKey,metadataValue,location))"  # noqa: E501
+        [shown] = spreadsheets.get(spreadsheetId="book", fields=mask).execute()["sheets"]
+        assert [one["description"] for one in shown["protectedRanges"]] == ["mine"], (
+            "the two columns are one range, partly theirs"
+        )
+        rules = [rule["booleanRule"]["condition"]["values"][0]["userEnteredValue"] for rule in shown["conditionalFormats"]]
+        assert rules == ["x", "a", "b"] and shown["conditionalFormats"][2]["ranges"][0]["startColumnIndex"] == 1
+        assert len(shown["bandedRanges"]) == len(shown["charts"]) == 1
+        location = {"locationType": "SHEET", "sheetId": 0}
+        mark = {"metadataKey": "subscriber-pipeline.look", "metadataValue": version, "location": location}
+        assert shown["developerMetadata"] == [mark]
+        grid = shown["properties"]["gridProperties"]
+        assert (grid["frozenRowCount"], grid["frozenColumnCount"]) == (1, 1)
+        mask = "sheets(data(rowData(values(note,dataValidation(condition(values)))),columnMetadata(pixelSize)))"
+        found = spreadsheets.get(spreadsheetId="book", fields=mask, ranges=["Sheet1!A1:B6"]).execute()["sheets"][0]["data"][0]
+        assert [one["pixelSize"] for one in found["columnMetadata"]] == [33, 200]
+        assert [cell["note"] for cell in found["rowData"][0]["values"]] == ["mine", "ours"]
+        chosen = [[len(cell["dataValidation"]["condition"]["values"]) for cell in row["values"]] for row in found["rowData"][1:]]
+        assert chosen == [[2, 2], [1, 2], [1, 2], [2, 2], [2, 2]]
+
+
+async def test_a_look_follows_the_rows_that_people_move(twin: Emulated, sheet: Sheets) -> None:
+    store = twin.google.sheets
+    await sheet.dress({"Sheet1": Look((Column(1, "note", 0, ("a",)),), banded=True)}, "1")
+    store.insert_rows("book", "Sheet1", 1, 2)
+    look = store.look("book", 0)
+    assert (look["notes"], look["rules"][0]["range"]["startRowIndex"]) == ({"3,1": "note"}, 3)
+    store.delete_rows("book", "Sheet1", 2, 2)
+    look = store.look("book", 0)
+    assert (look["notes"], look["rules"][0]["range"]["startRowIndex"]) == ({}, 1)
 
 
 def test_tabs_can_be_renamed_frozen_and_deleted(twin: Emulated) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from local.steps import PUSHED, STEPS, TICKED
-from shared.model.paths import Paths
+from shared.model.paths import TEST, MailTests, Paths
 from tests.house.table import ROOT, read, rows, steps, words
 
 TRIGGERS = {"served": "HTTP", "streamed": "HTTP", "pushed": "Pub/Sub", "ticked": "tick"}  # decorator -> word in the table
@@ -128,6 +128,9 @@ def test_the_architecture_page_names_every_path() -> None:
         paths.endpoint("{endpoint}"),
         paths.minute("{endpoint}", "{minute}"),
         paths.console,
+        paths.segment("{name}"),
+        paths.sweep,
+        MailTests.of(paths).batch(TEST, "{batch}"),
     }
     assert {row[0].strip("`") for row in rows(read("docs/architecture.md"), "Path")} == wanted
 

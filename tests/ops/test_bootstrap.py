@@ -39,7 +39,7 @@ from tests.steps.world import PEPPER, World
 pytestmark = pytest.mark.network
 
 LAUNCH, SYNC = (f"{step}@brand-mail.iam.gserviceaccount.com" for step in ("step-launch", "step-sync-sheet"))
-STARTERS = ["confirm.md", "newsletter.md", "welcome.md"]
+STARTERS = sorted(file.name for file in starting.TEMPLATES.iterdir())
 REPO = Path(__file__).parents[2]
 
 
@@ -168,7 +168,7 @@ def test_a_run_interrupted_after_any_write_is_completed_by_the_next(operator: Ac
         operator.gate.fault = lambda n: ""
         second = operator.own()
         assert (second.exit_code, operator.plain()) == (0, clean), f"{requests[end]}: {second.output}"
-    assert len(ends) == 15, "workbook, zone, help, tabs, headers (the Import tab grows), lookups, folder, 3 templates, 3 shares"
+    assert len(ends) == 21, "workbook, zone, help, tabs, headers (Import grows), lookups, the look, folder, 8 templates, 3 shares"
 
 
 def test_a_tenant_that_differs_is_shown_and_changed_only_with_update(operator: Account) -> None:
@@ -191,7 +191,7 @@ def test_another_sheet_needs_update_and_leaves_the_first_alone(operator: Account
     assert operator.everything() == before
     assert operator.own("--sheet", "book", "--update").exit_code == 0
     assert operator.tenant()["sheet"] == "book" != first
-    assert [tab.title for tab in operator.emulated.google.sheets.tabs("book")] == ["Sheet1", starting.START, *HEADERS]
+    assert [tab.title for tab in operator.emulated.google.sheets.tabs("book")] == [starting.START, "Sheet1", *HEADERS]
 
 
 def test_two_tenants_of_one_operator_have_a_workbook_each(operator: Account) -> None:
@@ -253,7 +253,7 @@ def test_a_shared_sheet_is_filled_and_what_only_a_person_can_do_is_named(service
         f"Left for you: share the folder with {LAUNCH} as Viewer.",
     ]
     assert service.cells("book", "Sheet1") == [["Notes of ours"]]
-    assert [tab.title for tab in service.emulated.google.sheets.tabs("book")] == ["Sheet1", starting.START, *HEADERS]
+    assert [tab.title for tab in service.emulated.google.sheets.tabs("book")] == [starting.START, "Sheet1", *HEADERS]
     assert service.emulated.google.sheets.properties("book") == ("Pipeline", "Europe/Berlin")
     assert (service.tenant()["sheet"], service.tenant()["folder"]) == ("book", "templates"), "the rest is done"
 
@@ -525,10 +525,10 @@ def test_a_campaign_runs_on_what_the_bootstrap_made(operator: Account) -> None:
             await world.send_batch().handle(message)
         await launch.handle()
         await sync.handle()
-        return world, await sheet.read(["Campaigns!A2:N2", "Import!G2:G3", "Dashboard!A1:B"])
+        return world, await sheet.read(["Campaigns!A2:O2", "Import!G2:G3", "Dashboard!A1:B"])
 
     world, (row, answers, board) = asyncio.run(story())
-    assert row == [["C-0001", "First", "newsletter", "", "", "", "Go", "", "", "", "completed", "Done: 2 sent.", "2", "2"]]
+    assert row == [["C-0001", "First", "newsletter", "", "", "", "Go", "", "", "", "", "completed", "Done: 2 sent.", "2", "2"]]
     assert answers == [["Imported."], ["Imported."]]
     assert sorted(world.sender.accepted) == ["ann@x.example", "bob@x.example"]
     assert all(b"hello@brand.example" in mail and b"1 Street, Town" in mail for mail in world.sender.mails.values())
@@ -566,5 +566,5 @@ def test_the_demo_runs_on_what_the_bootstrap_made(tmp_path: Path) -> None:
     assert demo.returncode == 0, demo.stdout
     with emulated(state, state / seed.FOLDER) as twin:
         assert twin.google.sheets.properties(seed.SHEET) == ("Made by a person", "Asia/Tokyo"), "not the seed's"
-        campaigns = twin.google.sheets.read(seed.SHEET, twin.google.sheets.area(seed.SHEET, "Campaigns!A2:K3"))
-        assert [(row[0], row[10]) for row in campaigns] == [("C-0001", "completed"), ("C-0002", "completed")]
+        campaigns = twin.google.sheets.read(seed.SHEET, twin.google.sheets.area(seed.SHEET, "Campaigns!A2:L3"))
+        assert [(row[0], row[11]) for row in campaigns] == [("C-0001", "completed"), ("C-0002", "completed")]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from shared.errors import ConfigError, Conflict, Denied, NotFound, Unavailable
 from shared.model.cells import stored
-from shared.ports import Document, File, Filter, Location, Outcome, Outgoing, Rows, Secret, Stop, Store, Workbook, Write
+from shared.ports import Document, File, Filter, Location, Look, Outcome, Outgoing, Rows, Secret, Stop, Store, Workbook, Write
 
 NOW = 1_800_000_000_000  # 2027-01-15 08:00 UTC
 DAY = 86_400_000
@@ -86,11 +86,20 @@ class FakeSheet:
         self.tabs: dict[str, list[list[str]]] = {}
         self.formulas: dict[str, Rows] = {}
         self.changes: list[tuple[str, str]] = []
+        self.looks: dict[str, str] = {}
         self.down = False
 
     async def workbook(self) -> Workbook:
         self._answer()
-        return Workbook(self.zone, {tab: n for n, tab in enumerate(self.tabs)})
+        worn = {tab: version for tab, version in self.looks.items() if tab in self.tabs}
+        return Workbook(self.zone, {tab: n for n, tab in enumerate(self.tabs)}, worn)
+
+    async def dress(self, looks: Mapping[str, Look], version: str) -> None:
+        self._answer()
+        for tab, look in looks.items():
+            self.changes.append(("dress", tab))
+            self.tabs.setdefault(tab, [[line] for line in look.lines])
+            self.looks[tab] = version
 
     async def add_tabs(self, titles: Sequence[str]) -> None:
         self._answer()

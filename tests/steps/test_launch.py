@@ -177,7 +177,7 @@ TRANSITIONS = [
     ("draft", "Pause", "draft", "It has not started, so"),
     ("draft", "Cancel", "cancelled", "Cancelled before it started."),
     *(
-        (state, "Gooo", state, "Wanted must be Draft, Go, Pause, Cancel, Retry failures or Resend to non-openers, not “gooo”.")
+        (state, "Gooo", state, f"Wanted must be {', '.join(console.WANTED[:-1])} or Archive, not “gooo”.")
         for state in ("draft", "running", "paused")
     ),
 ]

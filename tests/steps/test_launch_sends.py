@@ -316,3 +316,32 @@ async def test_finding_non_openers_reads_the_ledgers_and_the_openers(world: Worl
     _, rosters = await work.go_on(NOW)
     assert world.store.operations.reads - before.reads == 2 + 100 + 10
     assert rosters and [sid for part in rosters.parts(1000) for sid in batch.sids(part.roster)] == sids[100:]
+
+
+@pytest.mark.usefixtures("half")
+@pytest.mark.parametrize("wrong", ["doubled", "rate"])
+async def test_a_row_that_could_not_be_read_for_a_while_gives_no_command_again(world: World, wrong: str) -> None:
+    await ticks(world, RESEND)
+    assert world.sender.accepted == ABCD[:2]
+    line = {**GO, "Wanted": RESEND}
+    rows(world, *([line, {**line, "ID": "C-0001"}] if wrong == "doubled" else [{**line, "Rate": "fast"}]), header=HEADER)
+    assert await ticks(world) == []
+    assert await ticks(world, RESEND) == [], "chosen once, done once"
+    assert (await answer(world)).endswith(ANEW)
+
+
+@pytest.mark.usefixtures("half")
+async def test_a_tick_that_read_the_sheet_long_ago_gives_no_command_again(world: World) -> None:
+    await ticks(world, RESEND)
+    slow, read = world.launch(), world.sheet.read
+
+    async def late(ranges: Any) -> Any:
+        found = await read(ranges)
+        world.sheet.read = read  # type: ignore[method-assign]
+        await ticks(world, "Draft", count=1)
+        return found
+
+    world.sheet.read = late  # type: ignore[method-assign]
+    await slow.handle()
+    assert await ticks(world) == []
+    assert (await campaign(world))["row"]["wanted"] == "draft"

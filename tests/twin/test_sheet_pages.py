@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 import httplib2
 import pytest
 
-from shared.model import console
+from shared.adapters.sheets import Sheets
+from shared.ports import Chart, Column, Look
 from tests.contract.emulated import Emulated, emulated
 
 LOOKUP = "=IFERROR(VLOOKUP(A2,Results!A:B,2,FALSE),A2)"
@@ -61,11 +62,50 @@ def test_the_page_says_what_is_editable(twin: Emulated) -> None:
 
 def test_data_holds_choices_and_formulas_and_is_short_when_nothing_changed(twin: Emulated) -> None:
     found = json.loads(call(twin, "/sheet/data?tab=Campaigns")[1])
-    assert found["choices"] == {"3": list(console.WANTED)}
+    assert found["rules"] == [] and found["charts"] == [] and found["notes"] == {}
     assert found["formulas"]["2,4"] == LOOKUP and "2,4" in found["locked"] and found["values"][1][3] == "C-2"
     again = json.loads(call(twin, f"/sheet/data?tab=Campaigns&revision={found['revision']}")[1])
     assert again == {"revision": found["revision"]}
     assert call(twin, "/sheet/data?tab=Nope")[0] == 400
+
+
+async def test_data_holds_the_look(twin: Emulated) -> None:
+    sheet = Sheets("book", twin.url)
+    await sheet.write({"Results!A1": [["<Id>", "Sent", "Opened"], ["X-1", 40, 10], ["X-2", 2000, 5]]})
+    columns = (
+        Column(1, "The number."),
+        Column(3, "Choose.", 150, ("Draft", "Go")),
+        Column(4, colours=(("c-2", "bad"), ("C", "good")), guarded=True),
+    )
+    bars = Chart("By campaign", "COLUMN", "Results", 1, (2, 3), 1, 0, 2, 6)
+    pie = Chart("Opened <b>", "PIE", "Results", 1, (3,), 2, 0, 2, 6)
+    empty = Chart("Nothing", "PIE", "Results", 1, (9,), 2, 0, 2, 6)
+    look = Look(columns, frozen=(1, 1), guard="Ours.", banded=True, charts=(bars, pie, empty))
+    await sheet.dress({"Campaigns": look, "Results": Look((Column(2, pattern="#,##0"),), hidden=True)}, "1")
+    found = json.loads(call(twin, "/sheet/data?tab=Campaigns")[1])
+    assert (found["notes"], found["widths"], found["frozen_columns"]) == ({"1,1": "The number.", "1,3": "Choose."}, {"3": 150}, 1)
+    column = {"top": 2, "left": 3, "bottom": 0, "right": 3}
+    assert found["rules"] == [{**column, "choices": ["Draft", "Go"], "hint": "Choose Draft or Go."}]
+    assert found["colours"] == {"2,4": "#f4cccc", "3,4": "#d9ead3"}, "the first rule that fits"
+    assert found["guarded"] == [{"top": 1, "left": 4, "bottom": 0, "right": 4, "hint": "Ours."}]
+    assert found["bands"] == [{"top": 1, "left": 1, "bottom": 0, "right": 4}]
+    assert [chart["title"] for chart in found["charts"]] == ["By campaign", "Opened <b>"], "a chart of nothing is not shown"
+    drawn, pie_drawn = (chart["svg"] for chart in found["charts"])
+    assert drawn.count("<rect") == 2 * 2 + 2 and 'aria-label="Sent: X-1 40, X-2 2000; Opened: X-1 10, X-2 5"' in drawn
+    assert pie_drawn.count("<path") == 2 and 'aria-label="X-1: 10; X-2: 5"' in pie_drawn
+    assert edit(twin, [7, 4, "x"]) == (200, {"kept": [[7, 4]]}), "a cell that is guarded"
+    assert cells(twin, "Results")[2] == ["X-2", "2,000", "5"]
+    assert ">Results" not in call(twin, "/sheet")[1] and ">Results" in call(twin, "/sheet?tab=Results")[1], "a hidden tab"
+
+
+async def test_a_charts_text_is_escaped(twin: Emulated) -> None:
+    sheet = Sheets("book", twin.url)
+    await sheet.write({"Results!A1": [["ID", "<i>"], ['<script>"&', 3], ["b", 1]]})
+    drawn = (Chart("x", "PIE", "Results", 1, (2,), 2, 0, 1, 5), Chart("y", "COLUMN", "Results", 1, (2,), 1, 0, 1, 5))
+    await sheet.dress({"Results": Look(charts=drawn)}, "1")
+    shown = [chart["svg"] for chart in json.loads(call(twin, "/sheet/data?tab=Results")[1])["charts"]]
+    assert [svg.count("&lt;script&gt;&quot;&amp;") for svg in shown] == [2, 3]
+    assert not any("<script" in svg or "<i>" in svg for svg in shown)
 
 
 def test_an_edit_is_what_a_person_types_and_leaves_headers_and_formulas(twin: Emulated) -> None:

@@ -14,7 +14,7 @@ def test_text_that_could_be_a_formula_gets_an_apostrophe(text: str) -> None:
     assert neutralise(text) == "'" + text
 
 
-@pytest.mark.parametrize("cell", ["", "Zoë", "a=1", " =1", "'=1", "1-2", "C-0001", 0, -5, -1.5, True, False])
+@pytest.mark.parametrize("cell", ["", "Zoë", "a=1", "'=1", "1-2", "C-0001", 0, -5, -1.5, True, False])
 def test_everything_else_passes_as_it_is(cell: str | int | float | bool) -> None:
     assert neutralise(cell) is cell
 
@@ -23,7 +23,7 @@ def test_everything_else_passes_as_it_is(cell: str | int | float | bool) -> None
 def test_nothing_that_leaves_starts_like_a_formula_and_twice_is_once(text: str) -> None:
     safe = neutralise(text)
     assert isinstance(safe, str) and safe[:1] not in tuple("=+-@\t\r\n＝＋－＠")
-    assert safe.endswith(text) and neutralise(safe) == safe
+    assert safe.replace("'", "") == text.replace("'", "") and neutralise(safe) == safe
 
 
 @pytest.mark.parametrize("text", ["x" * 50_001, "😀" * 49_990, "=" * 49_990, "x" * (MOST - 1) + "😀"])

@@ -1,0 +1,193 @@
+"""The first compile of a template, in a process of its own: what the sandbox's meter cannot see (Markdown, CSS inlining, regular
+expressions) is bounded by the kernel.
+
+A helper process imports the compiler once (0.4 s); each template gets a fork of it (5 ms), whose limits it cannot lift. Requests and
+answers are lines of JSON, so nothing that a hostile template could write is ever unpickled. The helper sees no signing key and of
+the environment only what Python itself needs. It ends with the process that asks, whose end closes its input.
+
+setrlimit(2): Linux and gVisor enforce all of it, macOS does not enforce RLIMIT_AS: there time alone is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from shared.errors import BadInput, BadTemplate, Unavailable
+from shared.links import Links
+from shared.mail.compile import compile as compile_here
+from shared.mail.source import Identity, Source
+from shared.tokens import MIN_KEY, Tokens
+
+CPU = 2  # seconds
+WALL = 60  # seconds: a busy machine gives little of each
+MEMORY = 256 << 20  # bytes of address space, the interpreter's included
+_ROOT = Path(__file__).parents[2]
+_TIME, _SPACE = "the template takes too long", "the template needs too much memory"
+_PASSED_ON = ("PATH", "LANG", "LD_LIBRARY_PATH")  # and what begins with PYTHON
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What is known of a mail that compiles. `links`: as `CompiledMail.links`."""
+
+    links: list[tuple[int, str]]
+
+
+def compile(
+    source: Source, links: Links, known: frozenset[str] | None = None, extra: frozenset[str] = frozenset({"confirm_url"})
+) -> Outline:
+    """As `shared.mail.compile.compile`, within CPU seconds and MEMORY. Blocks; for any thread. Raises BadTemplate, BadInput, and
+    Unavailable when there is no process to be had."""
+    given = asdict(source) | {"data": b64encode(source.data).decode()}
+    names = {"known": None if known is None else sorted(known), "extra": sorted(extra)}
+    answer = json.loads(_helper().ask(json.dumps({"source": given, "base": links.base, **names}).encode()))
+    if sentence := answer.get("refused"):
+        raise (BadTemplate if answer["template"] else BadInput)(sentence)
+    return Outline([(n, target) for n, target in answer["links"]])
+
+
+class _Helper:
+    """The helper process, started when first needed and again when it has ended; one question at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, line: bytes) -> bytes:
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._process = _start()
+            asked, answers = self._process.stdin, self._process.stdout
+            assert asked and answers
+            answer = b""
+            with contextlib.suppress(OSError):
+                asked.write(line + b"\n")
+                asked.flush()
+                answer = answers.readline()
+            if not answer:
+                raise Unavailable("the template compiler", "its process ended")
+            return answer
+
+
+@cache
+def _helper() -> _Helper:
+    return _Helper()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    passed = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith("PYTHON")}
+    path = os.pathsep.join([str(_ROOT), *filter(None, sys.path)])
+    command = [sys.executable, "-c", "from shared.mail.confined import serve; serve()"]
+    try:
+        return subprocess.Popen(  # noqa: S603 — constants only
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=passed | {"PYTHONPATH": path}
+        )
+    except OSError as error:
+        raise Unavailable("the template compiler", error.strerror or "") from None
+
+
+# --- in the helper ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a confined piece of work ended. `died`: a sentence, "" when it has `said` all it had to; `seconds` of CPU; `peak`: bytes
+    resident, the interpreter's included."""
+
+    said: bytes
+    died: str
+    seconds: float
+    peak: int
+
+
+def serve() -> None:
+    """Answer each line of the input, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends who asks, and so the input
+    warm()
+    for line in sys.stdin.buffer:
+        ended = confined(lambda request=line: _answer(request))  # type: ignore[misc]
+        refused = {"refused": f"{ended.died[:1].upper()}{ended.died[1:]}.", "template": True}
+        sys.stdout.buffer.write((json.dumps(refused).encode() if ended.died else ended.said) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def confined(work: Callable[[], bytes], cpu: int = CPU, wall: int = WALL, memory: int = MEMORY) -> Ended:
+    """Do `work` in a fork with limits. Only for a process of one thread."""
+    gc.freeze()  # so that no collection in the fork touches, and thereby copies, what it shares
+    reading, writing = os.pipe()
+    if not (pid := os.fork()):
+        code = 1
+        try:
+            _limit(cpu, wall, memory)
+            with os.fdopen(writing, "wb") as out:
+                out.write(work())
+            code = 0
+        except MemoryError:
+            code = errno.ENOMEM
+        except BaseException:  # a panic in Rust is none of Exception
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answers:
+        said = answers.read()
+    _, status, used = os.wait4(pid, 0)
+    peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Ended(said, _cause(os.waitstatus_to_exitcode(status)), used.ru_utime + used.ru_stime, peak)
+
+
+def _limit(cpu: int, wall: int, memory: int) -> None:
+    signal.alarm(wall)  # SIGALRM and SIGXCPU end a process that does not handle them
+    for kind, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, cpu),
+        (resource.RLIMIT_FSIZE, 0),  # it has no file to write
+        (resource.RLIMIT_AS, memory),
+    ):
+        with contextlib.suppress(ValueError, OSError):  # not on every system
+            resource.setrlimit(kind, (most, most + (kind == resource.RLIMIT_CPU)))
+
+
+def _cause(code: int) -> str:
+    if code in (-signal.SIGXCPU, -signal.SIGALRM):
+        return _TIME
+    if code < 0 or code == errno.ENOMEM:  # Rust ends its process when there is no memory, and so does a stack that overflows
+        return _SPACE
+    return "the template cannot be read by our program: simplify it, or ask your operator to look at the log" if code else ""
+
+
+def warm() -> None:
+    """Have everything loaded and cached that any template needs, so that the forks share it."""
+    identity = Identity("Us", "us@mail.example", "1 Street", "Letter", "mail.example")
+    source = Source(
+        name="warm.md", data=b"# {{ name or 'You' }}\n\n[Here](https://mail.example)", campaign="", identity=identity, subject="-"
+    )
+    compile_here(source, Links("https://mail.example", Tokens([bytes(MIN_KEY)])))
+
+
+def _answer(line: bytes) -> bytes:
+    request: dict[str, Any] = json.loads(line)
+    given, known = request["source"], request["known"]
+    source = Source(**given | {"data": b64decode(given["data"]), "identity": Identity(**given["identity"])})
+    links = Links(request["base"], Tokens([bytes(MIN_KEY)]))  # what is signed here goes nowhere
+    try:
+        found = compile_here(source, links, None if known is None else frozenset(known), frozenset(request["extra"])).links
+    except BadInput as error:
+        return json.dumps({"refused": str(error), "template": isinstance(error, BadTemplate)}).encode()
+    return json.dumps({"links": found}).encode()
