@@ -361,11 +361,12 @@ def _end(twin: subprocess.Popen[bytes]) -> None:
 
 
 async def _answers(session: aiohttp.ClientSession, url: str) -> tuple[int, int]:
-    """Whether every dependency of the sign-up page is there: a matter of seconds, with emulators of half a minute."""
+    """Whether every dependency of the sign-up page is there: a matter of seconds, with emulators of half a minute or, on a busy machine, of
+    minutes, while a step waits for the store."""
     try:
-        async with session.get(f"{url}/subscribe/health") as answer:
+        async with session.get(f"{url}/subscribe/health", timeout=aiohttp.ClientTimeout(total=10)) as answer:
             return int(answer.status == 200), 1
-    except aiohttp.ClientError:
+    except (aiohttp.ClientError, TimeoutError):
         return 0, 1
 
 

@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -30,6 +29,7 @@ from shared.errors import BadInput, ConfigError, Conflict, PipelineError, Unavai
 from shared.mail.source import Identity
 from shared.model import tenant as tenants
 from shared.model.address import parse
+from shared.model.moments import zone_of
 from shared.model.paths import Paths
 from shared.ports import Create, Document, Merge, Store
 from shared.stack.store import open_store
@@ -137,10 +137,9 @@ def checked(option: str, text: str) -> str:
             except BadInput:
                 raise BadInput("--list-domain must be a domain name, like news.example.com.") from None
         case "time-zone":
-            try:
-                return ZoneInfo(text).key
-            except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder
-                raise BadInput(f"--time-zone: “{text}” is not a time zone, like Europe/Lisbon is.") from None
+            if (zone := zone_of(text)) is None:
+                raise BadInput(f"--time-zone: “{text}” is not a time zone, like Europe/Lisbon is.")
+            return zone.key
         case "project":
             if not re.fullmatch(r"[a-z][a-z0-9:.-]+", text):
                 raise BadInput(f"--project: “{text}” is not the id of a project.")

@@ -17,7 +17,8 @@ from shared.config import Base
 from shared.errors import BadInput, NotFound
 from shared.model.cells import Cell, neutralise, quote
 from shared.model.paths import Paths
-from shared.model.subscriber import country_of, in_segment, tag_form
+from shared.model.rules import parse
+from shared.model.subscriber import country_of, in_segment, tag_form, usable_tag
 from shared.model.tenant import Tenant
 from shared.ports import Filter, Sheet, Store
 from shared.stack.clock import open_clock
@@ -29,15 +30,21 @@ HEADER: Final = ("Subscriber", "Address", "Name", "Language", "Country", "Tags",
 _FIELDS: Final = ("address", "name", "language", "country", "located", "status", "suppressed", "tags", "confirmed_at")
 
 
-async def segment(store: Store, paths: Paths, name: str) -> AsyncIterator[Sequence[Cell]]:
-    """The header, then who may be mailed now and is in the segment, by id. A read a reader."""
+async def segment(store: Store, paths: Paths, name: str, now: int) -> AsyncIterator[Sequence[Cell]]:
+    """The header, then who may be mailed and is in the segment at `now` (ms), by id. A read a reader, and one for the rule.
+
+    Of a segment by rule nobody is missed whom the last sweep found, and nobody given whom the rule does not hold any more.
+    """
     yield HEADER
     wanted, after = tag_form(name), ""
+    kept = await store.get(paths.segment(wanted)) if usable_tag(wanted) else None
+    rule = parse(kept.data["rule"]) if kept and kept.data.get("rule") else None
+    fields = sorted({*_FIELDS, *rule.fields}) if rule else _FIELDS
     while True:
-        page = await store.page(paths.subscribers, Filter(contains=("segments", wanted)), after, PAGE, _FIELDS)
+        page = await store.page(paths.subscribers, Filter(contains=("segments", wanted)), after, PAGE, fields)
         for found in page:
             data = found.data
-            if in_segment(data, wanted):
+            if in_segment(data, wanted, rule, now):
                 tags = ", ".join(data.get("tags", []))
                 shown = [data["address"], data.get("name", ""), data.get("language", ""), country_of(data), tags]
                 yield [found.id, *shown, moment(data.get("confirmed_at", 0))]
@@ -85,7 +92,7 @@ async def run(given: Base, what: str, name: str, out: Path | None, endpoint: str
         raise BadInput("Say export TAB, such as export Results, or export segment NAME, such as export segment everyone.")
     store, paths = open_store(given), Paths(given.tenant)
     if name:
-        rows = segment(store, paths, name)
+        rows = segment(store, paths, name, open_clock(given).now())
     else:
         from shared.adapters.sheets import Sheets
 

@@ -16,6 +16,7 @@ from shared.model import batch
 from shared.model.campaign import ENDED
 from shared.model.paths import CONFIRM, WELCOME, Paths
 from shared.model.ref import MailRef
+from shared.model.rules import parse
 from shared.model.subscriber import REASONS, in_segment, mailable
 from shared.ports import Document, Filter, Store
 
@@ -125,7 +126,8 @@ def _never(plan: Mapping[str, Any], reader: Document | None) -> str:
         return "No mail yet: the reader's batch has not come to it."
     if reader and reader.data.get("confirmed_at", 0) > plan["frozen_at"]:
         return "No mail: the reader confirmed after the campaign had started."
-    if reader and not in_segment(reader.data, plan["segment"]):
+    rule = parse(plan["rule"]) if plan.get("rule") else None
+    if reader and not in_segment(reader.data, plan["segment"], rule, plan["frozen_at"]):
         return "No mail: the reader is not in its segment, or may not be mailed."
     return "No mail: the reader was not in its segment when it was sent."
 

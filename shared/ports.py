@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from shared.errors import Conflict, Unavailable
+from shared.model.look import Look
 
 Value: TypeAlias = "bool | int | float | str | bytes | Expiry | list[Any] | dict[str, Any] | None"
 Data: TypeAlias = Mapping[str, Any]  # field -> Value, or a transform (Minimum, Maximum, ArrayUnion) in a write
@@ -238,51 +239,6 @@ class Workbook:
     zone: str
     tabs: dict[str, int]
     looks: dict[str, str] = field(default_factory=dict)
-
-
-Tone: TypeAlias = Literal["good", "busy", "waiting", "bad"]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """How a column of a tab looks, whose header stands in row 1. What is empty or 0 is left as it is."""
-
-    at: int  # from 1
-    note: str = ""  # on the header
-    width: int = 0  # pixels
-    choices: tuple[str, ...] = ()  # a dropdown
-    pattern: str = ""  # of numbers or, with a "y", of dates: "yyyy-mm-dd hh:mm"
-    colours: tuple[tuple[str, Tone], ...] = ()  # a cell that begins with this text, whatever its case; the first that fits
-    guarded: bool = False  # who edits it is warned
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A chart of columns of a tab, rows `top` (from 1; the header of a column chart) to `bottom` (0 is the last), and where it floats."""
-
-    title: str
-    kind: Literal["COLUMN", "PIE"]
-    source: str  # the tab
-    labels: int  # column, from 1
-    series: tuple[int, ...]
-    top: int
-    bottom: int
-    row: int  # of the cell at its upper left corner, from 1
-    column: int
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How a tab looks. `guard` is what is said to who edits a guarded column, or any cell where no column is guarded."""
-
-    columns: tuple[Column, ...] = ()
-    frozen: tuple[int, int] = (0, 0)  # rows, columns
-    guard: str = ""
-    banded: bool = False  # every other row is shaded
-    hidden: bool = False
-    first: bool = False  # the leftmost tab
-    lines: tuple[str, ...] = ()  # what a tab that is made says, down column A
-    charts: tuple[Chart, ...] = ()
 
 
 class Sheet(Protocol):

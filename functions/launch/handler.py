@@ -18,6 +18,7 @@ from shared.links import Links
 from shared.logs import log
 from shared.model import console
 from shared.model.campaign import answered
+from shared.model.moments import CLOCK, moment
 from shared.model.paths import CONFIRM, TEST, WELCOME, MailTests, Paths
 from shared.model.provider import Provider
 from shared.model.subscriber import EVERYONE
@@ -190,7 +191,7 @@ class Launch:
             found = f"Nothing stands in the way: {expected:,} reader{'s' * (expected != 1)}, {shown}. {report.sentence()}".strip()
         except BadInput as error:
             found = str(error)
-        return {"row": row.fields, **answered(f"Preview at {rows.time_of_day(now, zone)}. {found}", now)}
+        return {"row": row.fields, **answered(f"Preview at {moment(now, zone, CLOCK)}. {found}", now)}
 
     async def _test(
         self, row: Row, document: Document | None, zone: str, files: Sequence[File], now: int
@@ -211,7 +212,7 @@ class Launch:
         except BadInput as error:
             return unseen(row, document, str(error), now), []
         ways = [provider.name for provider in self.providers]
-        said = f"At {rows.time_of_day(now, zone)}: {testing.said(who)}"
+        said = f"At {moment(now, zone, CLOCK)}: {testing.said(who)}"
         return {"row": row.fields, **answered(said, now)}, testing.mails(self.paths, row.id, mail, who, ways, now)
 
     async def _again(self, row: Row, document: Document | None, zone: str, tick: Tick) -> dict[str, Any]:

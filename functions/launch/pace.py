@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from shared.errors import BadInput
 from shared.model import batch
 from shared.model.cells import short
+from shared.model.moments import zone_of
 from shared.ports import Document
 
 HOUR: Final = 3_600_000
@@ -61,10 +62,8 @@ def hours(text: str, zone: str) -> dict[str, Any]:
     days = _days(shape[5] or "")
     if not days:
         raise wrong
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise BadInput(f"The workbook's time zone “{zone}” is not known.") from None
+    if zone_of(zone) is None:
+        raise BadInput(f"The workbook's time zone “{zone}” is not known.")
     return {"from": start, "to": end, "days": days, "zone": zone}
 
 

@@ -14,7 +14,7 @@ from shared.ports import Document, Store
 
 DAY: Final = 86_400_000
 PAGE: Final = 300
-_FIELDS: Final = ["kind", "answered_at", "segment", "frozen_at", "priority", "sends"]
+_FIELDS: Final = ["kind", "answered_at", "segment", "rule", "frozen_at", "priority", "sends"]
 
 
 def capped(data: Mapping[str, Any]) -> bool:
@@ -33,6 +33,7 @@ def of(campaign: Document, others: Iterable[Document]) -> list[dict[str, Any]]:
                 "frozen_at": other.data["frozen_at"],
                 "ahead": turn(other.id, other.data) < turn(campaign.id, campaign.data),
                 "sends": [{key: send[key] for key in ("key", "kind", "expected", "parts", "at")} for send in other.data["sends"]],
+                **({"rule": other.data["rule"]} if other.data.get("rule") else {}),
             }
     return sorted(known.values(), key=lambda item: str(item["id"]))
 

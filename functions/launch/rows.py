@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.errors import BadInput
 from shared.model import console
 from shared.model.campaign import usable_id
 from shared.model.cells import short
+from shared.model.moments import zone_of
 from shared.model.subscriber import EVERYONE, tag_form
 
 from . import pace
@@ -102,15 +102,6 @@ def read(rows: Sequence[Sequence[str]]) -> list[Row]:
     return list(found.values())
 
 
-def time_of_day(at: int, zone: str) -> str:
-    """What a clock in the workbook's `zone` shows at `at` (ms): "09:30"; in UTC when the zone is not known."""
-    try:
-        there: Any = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder
-        there = UTC
-    return datetime.fromtimestamp(at / 1000, there).strftime("%H:%M")
-
-
 def start(schedule: str, zone: str, now: int) -> Start:
     """When a campaign starts: blank = now, `YYYY-MM-DD HH:MM` in the workbook's `zone`, the same with `local` for each reader's own, or a
     date, with or without a time, and `best`. Raises BadInput."""
@@ -144,13 +135,12 @@ def _unreadable(schedule: str, when: When) -> str:
 
 def _moment(wall: datetime, schedule: str, zone: str) -> int:
     """When a clock in `zone` shows `wall`, in ms; the first time, when it does so twice. Raises BadInput."""
+    known = zone_of(zone)
+    if known is None:
+        raise BadInput(f"The workbook's time zone “{zone}” is not known.")
     try:
-        there = wall.replace(tzinfo=ZoneInfo(zone))
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder
-        raise BadInput(f"The workbook's time zone “{zone}” is not known.") from None
-    try:
-        when = there.astimezone(UTC)
-        back = when.astimezone(there.tzinfo).replace(tzinfo=None)
+        when = wall.replace(tzinfo=known).astimezone(UTC)
+        back = when.astimezone(known).replace(tzinfo=None)
     except OverflowError:  # the edge of the calendar
         raise BadInput(f"The schedule “{schedule[:40]}” is too far away.") from None
     if back != wall:

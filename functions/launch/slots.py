@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from shared.model.moments import zone_of
 
 HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
@@ -65,10 +66,9 @@ class Local:
         return self._known[zone]
 
     def _moment(self, zone: str) -> int:
-        try:
-            return int(self.wall.replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            return self._moment(self.zone) if zone != self.zone else self.now
+        if known := zone_of(zone):
+            return int(self.wall.replace(tzinfo=known).timestamp() * 1000)
+        return self._moment(self.zone) if zone != self.zone else self.now
 
     def moments(self, readers: Mapping[int, int]) -> dict[int, int]:
         return {slot: slot for slot in readers}

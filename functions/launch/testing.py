@@ -26,6 +26,7 @@ from shared.mail.compile import Recipient, compile
 from shared.mail.source import Source
 from shared.mail.source import read as read_template
 from shared.model import address, batch
+from shared.model.cells import listed
 from shared.model.paths import NOBODY, TEST, MailTests, Paths
 from shared.model.ref import MailRef
 from shared.model.subscriber import CONFIRMED, EVERYONE, strongest
@@ -105,16 +106,12 @@ def mails(
 def said(who: Sequence[Reader]) -> str:
     """The answer, without the time."""
     strangers = [address.masked(one.address) for one in who if not one.known]
-    sentence = f"The test mail goes to {_listed([address.masked(one.address) for one in who])}"
+    sentence = f"The test mail goes to {listed([address.masked(one.address) for one in who], 'and')}"
     if not strangers:
         return f"{sentence}, filled in with what we know of them."
     if len(strangers) == len(who):
         return f"{sentence}, filled in with made-up details ({NAME})."
-    return f"{sentence}, filled in with what we know of them, and for {_listed(strangers)} with made-up details ({NAME})."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{sentence}, filled in with what we know of them, and for {listed(strangers, 'and')} with made-up details ({NAME})."
 
 
 async def looks(template: Source, links: Links, now: int) -> str:

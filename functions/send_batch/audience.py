@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from shared.links import Links
@@ -15,7 +15,7 @@ from shared.model.ref import MailRef
 from shared.model.subscriber import LIFTABLE, country_of, in_segment, mailable
 
 if TYPE_CHECKING:
-    from shared.model.rules import Rule
+    from shared.model.conditions import Rule
 
 FIELDS = (
     "address",
@@ -31,6 +31,16 @@ FIELDS = (
     "engaged_at",
 )
 CONFIRM_LASTS = 7 * 86_400_000  # ms a confirmation link works
+
+
+@lru_cache(64)
+def rule_of(text: str) -> Rule | None:
+    """The rule that a campaign keeps of its segment, None without one. Only who has one pays for the language."""
+    if not text:
+        return None
+    from shared.model.rules import parse
+
+    return parse(text)
 
 
 @dataclass(frozen=True)
@@ -52,12 +62,7 @@ class Audience:
 
     @cached_property
     def _parsed(self) -> Rule | None:
-        """Only a batch that has a rule pays for the language."""
-        if not self.rule:
-            return None
-        from shared.model.rules import parse
-
-        return parse(self.rule)
+        return rule_of(self.rule)
 
     def judge(self, subscriber: Mapping[str, Any] | None) -> int:
         """HANDED when the mail should go, else the end state."""
@@ -72,15 +77,9 @@ class Audience:
             return batch.HANDED
         if self.campaign == WELCOME:
             return batch.HANDED if mailable(subscriber) else batch.SKIPPED_LEFT
-        if not self._within(subscriber):
+        if not in_segment(subscriber, self.segment, self._parsed, self.frozen_at):  # a rule's windows are those of the launch
             return batch.SKIPPED_LEFT
         return batch.SKIPPED_JOINED if subscriber.get("confirmed_at", 0) > self.frozen_at else batch.HANDED
-
-    def _within(self, subscriber: Mapping[str, Any]) -> bool:
-        """Whether the segment holds somebody now. The windows of a rule are those of the launch, the same for the whole campaign."""
-        if self._parsed:
-            return mailable(subscriber) and self._parsed.holds(subscriber, self.frozen_at)
-        return in_segment(subscriber, self.segment)
 
     def ref(self, sid: str) -> MailRef:
         return MailRef(self.campaign, sid, self.key)

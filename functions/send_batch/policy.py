@@ -11,14 +11,19 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.model import batch
 from shared.model.campaign import ENDED
+from shared.model.moments import zone_of
 from shared.model.paths import Paths
 from shared.model.subscriber import in_segment
 from shared.ports import Document, Store
+
+from .audience import rule_of
+
+if TYPE_CHECKING:
+    from shared.model.conditions import Rule
 
 KEPT: Final = 400  # batch documents of ended campaigns
 CAMPAIGNS: Final = 4  # that were cut as rosters
@@ -28,19 +33,38 @@ _MAILED: Final = frozenset({batch.HANDED, batch.SENT, batch.UNKNOWN, batch.DEFER
 _FIELDS: Final = ["sids", "states", "times", "state"]
 
 
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """Another campaign, whose turn is before this one's. `decided`: the sids that are in its ledgers already."""
+
+    segment: str
+    rule: Rule | None
+    frozen_at: int
+    decided: frozenset[str]
+
+
 @dataclass
 class Contacts:
     """What counts against one batch's readers."""
 
     cap: int
     had: Counter[str] = field(default_factory=Counter)  # sid -> mails
-    coming: list[tuple[str, int, frozenset[str]]] = field(default_factory=list)  # segment, frozen_at, sids decided already
+    coming: list[Coming] = field(default_factory=list)
+
+    @property
+    def fields(self) -> set[str]:
+        """What is read of each reader for this."""
+        return {name for campaign in self.coming if campaign.rule for name in campaign.rule.fields}
 
     def enough(self, sid: str, subscriber: Mapping[str, Any]) -> bool:
         """Whether the reader must not get another one."""
         count = self.had[sid]
-        for segment, frozen_at, decided in self.coming:
-            count += sid not in decided and in_segment(subscriber, segment) and subscriber.get("confirmed_at", 0) <= frozen_at
+        for campaign in self.coming:
+            count += (
+                sid not in campaign.decided
+                and subscriber.get("confirmed_at", 0) <= campaign.frozen_at
+                and in_segment(subscriber, campaign.segment, campaign.rule, campaign.frozen_at)
+            )
         return count >= self.cap
 
 
@@ -77,7 +101,8 @@ class Policy:
                     if state in _MAILED and (at * 1000 >= since or not at):
                         found.had[sid] += 1
             if item.get("ahead") and not ended:
-                found.coming.append((item["segment"], item["frozen_at"], frozenset(decided)))
+                rule = rule_of(item.get("rule", ""))
+                found.coming.append(Coming(item["segment"], rule, item["frozen_at"], frozenset(decided)))
         return found
 
     async def _ledgers(
@@ -161,9 +186,6 @@ class Quiet:
     def _offset(self, zone: str, now: int) -> int:
         if zone not in self._offsets:
             moment = datetime.fromtimestamp(now / 1000, UTC)
-            try:
-                ahead = moment.astimezone(ZoneInfo(zone)).utcoffset() or timedelta()
-            except (ZoneInfoNotFoundError, ValueError, OSError):
-                ahead = timedelta()
+            ahead = moment.astimezone(zone_of(zone) or UTC).utcoffset() or timedelta()
             self._offsets[zone] = int(ahead.total_seconds() // 60)
         return self._offsets[zone]

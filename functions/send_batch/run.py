@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from shared.logs import metric
@@ -90,6 +91,12 @@ class Run:
     awake_at: int = 0  # when the first of the readers whose quiet hours it is may be mailed
     windows: int = 0
     deferrals: int = 0
+
+    @cached_property
+    def fields(self) -> Sequence[str]:
+        """What is read of each reader."""
+        asked = self.audience.fields
+        return sorted({*asked, *self.contacts.fields}) if self.contacts else asked
 
     @property
     def kind(self) -> str:

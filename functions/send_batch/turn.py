@@ -111,7 +111,7 @@ class Turn:
             again = run.stale or run.retries
             positions = again[:limit]
             sids = [ledger.sid(position) for position in positions]
-            found = await step.store.get_many([step.paths.subscriber(sid) for sid in sids], run.audience.fields)
+            found = await step.store.get_many([step.paths.subscriber(sid) for sid in sids], run.fields)
             del again[:limit]
         else:
             read, pages = await self._read(limit)
@@ -151,11 +151,11 @@ class Turn:
         ledger = run.ledger
         if ledger.roster:
             sids = batch.sids(ledger.roster[16 * len(ledger.states) : 16 * (len(ledger.states) + limit)])
-            found = await step.store.get_many([step.paths.subscriber(sid) for sid in sids], run.audience.fields)
+            found = await step.store.get_many([step.paths.subscriber(sid) for sid in sids], run.fields)
             ledger.read_all = len(ledger.states) + len(sids) >= len(ledger.roster) // 16
             return sids, found
         if sid := ledger.source.get("sid"):
-            only = await step.store.get(step.paths.subscriber(sid), run.audience.fields)
+            only = await step.store.get(step.paths.subscriber(sid), run.fields)
             ledger.read_all = True  # once it is read: a store that does not answer must not lose the mail
             return [sid], [only]
         within = Filter(contains=("segments", run.audience.segment), below=ledger.source["high"] or None)
@@ -165,7 +165,7 @@ class Turn:
             soon = 0 if exact or not each else int(STALE / 2 / each)
             most = max(1, min(AHEAD, soon) // limit) * limit  # so that windows stay full
             run.ahead_at = run.read_at
-            run.ahead = await step.store.page(step.paths.subscribers, within, ledger.cursor, most, run.audience.fields)
+            run.ahead = await step.store.page(step.paths.subscribers, within, ledger.cursor, most, run.fields)
             run.last_page = len(run.ahead) < most
         run.read_at = run.ahead_at
         page, run.ahead = run.ahead[:limit], run.ahead[limit:]

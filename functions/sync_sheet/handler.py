@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 from shared.errors import BadInput, Conflict, NotFound, Unavailable
 from shared.logs import log, metric
 from shared.model import console
-from shared.model.cells import quote, short, stored
+from shared.model.cells import quote, runs, short, stored
+from shared.model.moments import CLOCK, moment
 from shared.model.paths import CONFIRM, WELCOME, Paths
 from shared.ports import Clock, Merge, Minimum, Rows, Sheet, Store
 
@@ -41,9 +41,8 @@ class SyncSheet:
     _campaigns: tabs.Campaigns = field(default_factory=tabs.Campaigns, init=False)
     _imported: set[int] = field(default_factory=set, init=False)  # digest of an Import tab in which nothing waits
     _reports: Reports = field(default_factory=Reports, init=False)
-    _answers: set[str] = field(
-        default_factory=set, init=False
-    )  # SHEETS when it did at the last tick, and no outage is left to tell
+    # SHEETS when it did at the last tick, and no outage is left to tell
+    _answers: set[str] = field(default_factory=set, init=False)
     _untold: list[list[str]] = field(default_factory=list, init=False)  # lines that Activity did not take yet
 
     async def handle(self) -> None:
@@ -70,7 +69,7 @@ class SyncSheet:
                 return
             minutes = round((now - since) / 60_000)
             how_long = f"{minutes} minutes" if minutes > 1 else "a minute"
-            await self._tell([f"Google Sheets did not answer for {how_long}; caught up at {tabs.moment(now, zone)[-5:]}."], zone)
+            await self._tell([f"Google Sheets did not answer for {how_long}; caught up at {moment(now, zone, CLOCK)}."], zone)
         self._answers.add(SHEETS)
 
     async def _tick(self) -> str:
@@ -123,7 +122,7 @@ class SyncSheet:
     async def _tell(self, lines: Sequence[str], zone: str) -> None:
         """Add lines to Activity, before what they tell is written: then a tick cut off in between tells them twice, never not at all.
         An Activity that does not answer stops nothing else; the next tick tells it."""
-        when = tabs.moment(self.clock.now(), zone)
+        when = moment(self.clock.now(), zone)
         held = {line for _, line in self._untold}
         telling = [*self._untold, *([when, line] for line in lines if line not in held)]
         self._untold.clear()
@@ -208,9 +207,7 @@ def _padded(rows: Sequence[Sequence[Cell]], width: int) -> list[list[Cell]]:
 def _changed(tab: str, rows: Sequence[Sequence[str]], shown: Sequence[Sequence[str]]) -> dict[str, Rows]:
     """What makes a tab of `shown` show `rows`: only those that differ."""
     differing = [n for n, row in enumerate(rows) if n >= len(shown) or list(row) != list(shown[n])]
-    runs = groupby(enumerate(differing), lambda pair: pair[1] - pair[0])
-    found = [[n for _, n in run] for _, run in runs]
-    return {f"{tab}!A{run[0] + 2}": [rows[n] for n in run] for run in found}
+    return {f"{tab}!A{run[0] + 2}": [rows[n] for n in run] for run in runs(differing)}
 
 
 def _digest(*tables: Sequence[Sequence[str]]) -> int:

@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Final
 
 from shared.model import console
+from shared.model.look import Chart, Column, Look, Tone
 from shared.model.subscriber import REASONS
-from shared.ports import Chart, Column, Look, Tone, Workbook
+from shared.ports import Workbook
 
 VERSION: Final = "1"  # raise it when a tab is to get more: every workbook then gets what it lacks
 
@@ -196,9 +197,8 @@ _CHARTS: Final = (
     Chart("Campaigns", "PIE", console.DASHBOARD, 1, (2,), 2 + _PEOPLE, 6 + _PEOPLE, 18, 12),
     Chart("Sent today, by provider", "PIE", console.PROVIDERS, 1, (4,), 2, 0, 34, 6),
 )
-_FORMS: Final = dict.fromkeys(
-    (console.CAMPAIGNS, console.IMPORT, console.SEGMENTS), (1, 1)
-)  # tabs that people fill in: rows and columns that stay in sight
+# Tabs that people fill in: rows and columns that stay in sight.
+_FORMS: Final = dict.fromkeys((console.CAMPAIGNS, console.IMPORT, console.SEGMENTS), (1, 1))
 
 
 def due(book: Workbook, tabs: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Look]:
@@ -208,7 +208,7 @@ def due(book: Workbook, tabs: Mapping[str, Sequence[Sequence[str]]]) -> dict[str
     """
     found: dict[str, Look] = {}
     if book.looks.get(console.START) != VERSION and (console.START in book.tabs or not book.looks):
-        found[console.START] = Look((Column(1, width=900),), first=True, lines=GUIDE)
+        found[console.START] = Look((Column(1, width=1040),), first=True, lines=GUIDE)
     for tab, rows in tabs.items():
         if book.looks.get(tab) == VERSION:
             continue

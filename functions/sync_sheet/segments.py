@@ -24,12 +24,14 @@ from typing import Any
 from shared.errors import BadInput, Conflict, Unavailable
 from shared.logs import log
 from shared.model import console
+from shared.model.conditions import Rule
+from shared.model.moments import moment
 from shared.model.paths import Paths
-from shared.model.rules import Rule, parse
+from shared.model.rules import parse
 from shared.model.subscriber import EVERYONE, segments_of, tag_form, usable_tag
 from shared.ports import MAX_WRITES, Document, Filter, Merge, Store, Write
 
-from .tabs import Cell, moment
+from .tabs import Cell
 
 PAGE = 300
 MOST = 10_000  # subscribers a tick
@@ -136,14 +138,14 @@ def _current(row: Segment, known: Mapping[str, Document]) -> bool:
 
 async def _swept(store: Store, paths: Paths, rules: Mapping[str, Rule], known: Mapping[str, Document], now: int) -> bool:
     """Begin a sweep or go on with one, when it is time; whether it came to its end. Raises Conflict when another tick is at it."""
+    if not known:
+        return False  # there never was a segment
     digest = hashlib.sha256(repr([(name, str(rule)) for name, rule in sorted(rules.items())]).encode()).hexdigest()[:16]
     found = await store.get(paths.sweep)
     state: dict[str, Any] = found.data if found else {"done": True, "begun": 0, "cursor": "", "digest": ""}
     asked = max((known[name].data.get("asked", 0) for name in rules), default=0)
     late = bool(rules) and (asked > state["begun"] or now - state["begun"] >= DAY)
     if state["digest"] != digest or (state["done"] and late):
-        if not found and not rules:
-            return False  # there never was a segment
         state = {"done": False, "begun": now, "cursor": "", "digest": digest}
     elif state["done"]:
         return False

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.model import console
 from shared.model.address import masked
 from shared.model.campaign import ARCHIVED, ENDED, headlines, progress, usable_id
 from shared.model.cells import short
+from shared.model.moments import moment
 from shared.model.paths import CONFIRM, WELCOME, Paths
 from shared.model.subscriber import EVERYONE, REASONS, country_of, strongest
 from shared.ports import Document, Filter, Store
@@ -44,20 +44,6 @@ COUNTED = (  # of campaign.LABELS, in the order of Results' last columns
     "bounced_soft",
     "converted",
 )
-
-
-def moment(at: int, zone: str) -> str:
-    """`at` (ms) in the workbook's zone, to the minute; "" for 0 and for what no calendar holds. An unknown zone is UTC."""
-    if not at:
-        return ""
-    try:
-        there: Any = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder
-        there = UTC
-    try:
-        return datetime.fromtimestamp(at / 1000, there).strftime("%Y-%m-%d %H:%M")
-    except (OverflowError, ValueError, OSError):
-        return ""
 
 
 @dataclass

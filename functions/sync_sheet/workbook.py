@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from string import ascii_uppercase
 
 from shared.errors import BadInput, Unavailable
 from shared.logs import log
 from shared.model import console
-from shared.model.cells import quote
+from shared.model.cells import quote, runs
 from shared.ports import Rows, Sheet
 
 from . import look
@@ -130,8 +129,7 @@ def _lookups(tab: str, form: Form, top: Sequence[str], rows: Sequence[Sequence[s
     first = f"{quote(tab)}!{ascii_uppercase[left]}"
     free = [n for n in range(2, form.rows + 2) if not any(rows[n - 1][left : left + width] if n <= len(rows) else ())]
     found: dict[str, Rows] = {}
-    for _, run in groupby(enumerate(free), lambda pair: pair[1] - pair[0]):
-        numbers = [n for _, n in run]
+    for numbers in runs(free):
         found[f"{first}{numbers[0]}"] = [[lookup(n, span, at) for at in columns] for n in numbers]
     return {**found, f"{first}1": [form.results]}
 

@@ -13,7 +13,8 @@ from typing import Any
 from shared.adapters.google_rest import Pace, Service, Sleep
 from shared.errors import BadInput
 from shared.model.cells import quote, stored
-from shared.ports import Look, Rows, Workbook
+from shared.model.look import Look
+from shared.ports import Rows, Workbook
 
 from . import sheets_look
 

@@ -7,10 +7,10 @@ this workbook no one knows the others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any, TypeAlias
 
-from shared.ports import Chart, Column, Look, Tone
+from shared.model.cells import listed, runs
+from shared.model.look import Chart, Column, Look, Tone
 
 Json: TypeAlias = dict[str, Any]
 
@@ -85,9 +85,9 @@ class _Dresser:
         noted = {
             column.at: column.note for column in self._look.columns if column.note and not self._cell(1, column.at).get("note")
         }
-        for left, right in _runs(noted):
-            values = [{"note": noted[at]} for at in range(left, right + 1)]
-            yield {"updateCells": {"range": self._range(left, right, 1, 1), "rows": [{"values": values}], "fields": "note"}}
+        for run in runs(noted):
+            values = [{"note": noted[at]} for at in run]
+            yield {"updateCells": {"range": self._range(run[0], run[-1], 1, 1), "rows": [{"values": values}], "fields": "note"}}
 
     def _column(self, column: Column) -> Iterator[Json]:
         set_by = self._widths[column.at - 1] if column.at <= len(self._widths) else WIDTH
@@ -99,7 +99,7 @@ class _Dresser:
             condition = {"type": "ONE_OF_LIST", "values": [{"userEnteredValue": choice} for choice in column.choices]}
             rule = {
                 "condition": condition,
-                "inputMessage": f"Choose {_listed(column.choices)}.",
+                "inputMessage": f"Choose {listed(column.choices, 'or')}.",
                 "strict": True,
                 "showCustomUi": True,
             }
@@ -115,7 +115,7 @@ class _Dresser:
         if not self._look.guard:
             return
         guarded = {column.at for column in self._look.columns if column.guarded}
-        places = [self._range(left, right) for left, right in _runs(guarded)] if guarded else [{"sheetId": self._id}]
+        places = [self._range(run[0], run[-1]) for run in runs(guarded)] if guarded else [{"sheetId": self._id}]
         for place in places:
             if not any(_meet(place, there.get("range", {})) for there in self._sheet.get("protectedRanges", ())):
                 shown = {"range": place, "description": self._look.guard, "warningOnly": True}
@@ -188,13 +188,6 @@ def _chart(sheet: int, chart: Chart, ids: Mapping[str, int]) -> Json:
     return {"addChart": {"chart": {"spec": {"title": chart.title, **spec}, "position": {"overlayPosition": place}}}}
 
 
-def _runs(columns: Mapping[int, Any] | set[int]) -> Iterator[tuple[int, int]]:
-    """Neighbours put together: (first, last)."""
-    for _, run in groupby(enumerate(sorted(columns)), lambda pair: pair[1] - pair[0]):
-        at = [column for _, column in run]
-        yield at[0], at[-1]
-
-
 def _meet(one: Json, other: Json) -> bool:
     """Whether two grid ranges of a sheet have a cell in common."""
 
@@ -208,7 +201,3 @@ def _meet(one: Json, other: Json) -> bool:
 def _style(colour: str) -> Json:
     parts = zip(("red", "green", "blue"), bytes.fromhex(colour[1:]), strict=True)
     return {"rgbColor": {name: round(part / 255, 4) for name, part in parts}}
-
-
-def _listed(words: Sequence[str]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]

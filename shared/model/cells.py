@@ -7,6 +7,8 @@ so such text is made inert before it is stored, and cut to what a cell holds.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TypeAlias
 
 Cell: TypeAlias = "str | int | float | bool"
@@ -55,6 +57,17 @@ def stored(cell: Cell) -> Cell:
 def short(text: str) -> str:
     """Something a person typed, as it is named in a sentence: up to 60 characters."""
     return text if len(text) <= 60 else text[:59] + "…"
+
+
+def listed(words: Sequence[str], last: str) -> str:
+    """Words of a sentence, one or more: "a, b and c", with `last` before the last one."""
+    return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else words[0]
+
+
+def runs(numbers: Iterable[int]) -> list[list[int]]:
+    """Rows, or columns, in order, neighbours together."""
+    found = groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0])
+    return [[number for _, number in run] for _, run in found]
 
 
 def quote(tab: str) -> str:

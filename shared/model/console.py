@@ -22,12 +22,8 @@ DASHBOARD: Final = "Dashboard"
 ACTIVITY: Final = "Activity"
 
 ROW_FIELDS: Final = ("ID", "Name", "Template", "Subject", "Segment", "Schedule", "Wanted")
-ROW_OPTIONS: Final = (
-    "Rate",
-    "Hours",
-    "Priority",
-    "Test to",
-)  # a tab without one of these columns is as good as one that leaves it blank
+# A tab without one of these columns is as good as one that leaves it blank.
+ROW_OPTIONS: Final = ("Rate", "Hours", "Priority", "Test to")
 ROW_RESULTS: Final = ("State", "Answer", "Expected", "Sent", "Failed", "Opened", "Clicked", "Unsubscribed")  # by lookup
 IMPORT_FIELDS: Final = ("ID", "Email", "Name", "Language", "Tags", "Consent source")
 IMPORT_ANSWERS: Final = ("Answer",)  # by lookup

@@ -30,13 +30,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
+from datetime import UTC
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.model import batch
 from shared.model.hits import COUNTED, KINDS, Hit, people
+from shared.model.moments import moment, zone_of
 from shared.model.subscriber import country_of
 
 RANGE_SIZE: Final = 4000  # recipients
@@ -195,15 +194,15 @@ class Reading:
         firsts: Mapping[str, int | None],
         sales: Sequence[Sale],
     ) -> None:
-        ours = _zone(self.zone)
-        theirs = _zone((reader.get("located") or {}).get("zone") or self.zone)
+        ours = zone_of(self.zone) or UTC
+        theirs = zone_of((reader.get("located") or {}).get("zone") or self.zone) or UTC
         numbers: list[tuple[int, Mapping[str, int]]] = [(at, {kind: 1}) for kind, at in firsts.items() if at is not None]
         numbers += [(sale.at, sale.numbers) for sale in sales]
         for at, what in numbers:
-            found["hour", _moment(at, theirs, "%H")].update(what)
+            found["hour", moment(at, theirs, "%H") or UNKNOWN].update(what)
         numbers += [(data[f"{name}_at"], {name: 1}) for name in ("bounced", "complained", "unsubscribed") if f"{name}_at" in data]
         for at, what in numbers:
-            found["day", _moment(at, ours, "%Y-%m-%d")].update(what)
+            found["day", moment(at, ours, "%Y-%m-%d") or UNKNOWN].update(what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,20 +268,3 @@ def _reason(labels: set[str], codes: Iterable[str]) -> str:
     """The class of a bounce, and its code: of several one that is for good, if any."""
     kind = next((kind for kind in ("hard", "soft", "other") if f"bounced.{kind}" in labels), "other")
     return f"{kind} {max(codes, default='')}".strip()
-
-
-def _moment(at: int, zone: tzinfo, form: str) -> str:
-    """`at` (ms) there; UNKNOWN for what no calendar holds, as a provider may tell it."""
-    try:
-        return datetime.fromtimestamp(at / 1000, zone).strftime(form)
-    except (OverflowError, ValueError, OSError):
-        return UNKNOWN
-
-
-@lru_cache(maxsize=512)
-def _zone(name: str) -> tzinfo:
-    """An unknown zone is UTC."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder
-        return UTC

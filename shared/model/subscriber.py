@@ -23,10 +23,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from shared.model.paths import Paths
 from shared.ports import ArrayUnion, Maximum, Merge, Minimum, Write
+
+if TYPE_CHECKING:
+    from shared.model.conditions import Rule
 
 HOUR = 3_600_000  # ms
 CONFIRMED = "confirmed"
@@ -55,10 +58,12 @@ def segments_of(subscriber: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([EVERYONE, *subscriber.get("tags", []), *subscriber.get("segments", [])]))
 
 
-def in_segment(subscriber: Mapping[str, Any], segment: str) -> bool:
-    """Whether everyone or a tag holds the subscriber, on a document just read: the index may be stale. A segment by rule is not known
-    here: see shared/model/rules.py."""
-    return mailable(subscriber) and (segment == EVERYONE or segment in subscriber.get("tags", []))
+def in_segment(subscriber: Mapping[str, Any], segment: str, rule: Rule | None = None, at: int = 0) -> bool:
+    """Whether everyone, a tag, or the `rule` of a segment by rule as of `at` (ms) holds the subscriber, on a document just read: the index
+    may be stale."""
+    if not mailable(subscriber):
+        return False
+    return rule.holds(subscriber, at) if rule else segment == EVERYONE or segment in subscriber.get("tags", [])
 
 
 def country_of(subscriber: Mapping[str, Any]) -> str:

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from shared.errors import BadInput
-from shared.ports import Chart, Column, Look, Sheet
+from shared.model.look import Chart, Column, Look
+from shared.ports import Sheet
 
 LOOKUP = '=IF($A{n}="","",IFERROR(VLOOKUP($A{n},Results!$A:$Z,{column},FALSE),""))'
 

@@ -18,7 +18,7 @@ from googleapiclient.errors import HttpError
 from shared.adapters import google_rest
 from shared.adapters.sheets import WRITES, Sheets
 from shared.errors import BadInput, NotFound, Unavailable
-from shared.ports import Chart, Column, Look
+from shared.model.look import Chart, Column, Look
 from tests.contract.emulated import Emulated, emulated
 from tests.contract.sheet_contract import SheetContract
 

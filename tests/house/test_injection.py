@@ -24,9 +24,10 @@ from functions.sync_sheet.workbook import FORMS, HEADERS
 from shared.adapters.sheets import Sheets
 from shared.http import Request
 from shared.model import console
+from shared.model.look import Look
 from shared.model.ref import MailRef
 from shared.model.subscriber import suppress
-from shared.ports import Create, Look, Merge, Rows, Write
+from shared.ports import Create, Merge, Rows, Write
 from shared.providers.generic import sign
 from tests.contract.emulated import Emulated, emulated
 from tests.house.formulas import TEXTS

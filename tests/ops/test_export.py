@@ -18,13 +18,14 @@ from ops import export
 from ops.__main__ import app
 from shared.errors import NotFound
 from shared.model.paths import Paths
-from shared.model.subscriber import suppress
+from shared.model.subscriber import HOUR, WEEK, suppress
 from shared.ports import Document, Filter, Merge
 from tests.steps.conftest import world
 from tests.steps.fakes import NOW, FaultyStore
 from tests.steps.world import World
 
 __all__ = ["world"]
+DAY = 24 * HOUR
 
 
 def cells(data: bytes) -> list[list[str]]:
@@ -45,12 +46,24 @@ async def filled(world: World) -> None:
 async def test_a_segment_holds_who_may_be_mailed_with_whole_addresses(world: World) -> None:
     await filled(world)
     file = io.BytesIO()
-    assert await export.write(export.segment(world.store, world.paths, " VIP"), file) == 2
+    assert await export.write(export.segment(world.store, world.paths, " VIP", NOW), file) == 2
     header, *rows = cells(file.getvalue())
     assert header == list(export.HEADER)
     found = {row[1]: row for row in rows}
     ada = [world.sid("ada@example.com"), "ada@example.com", "'=cmd|'/C calc'!A0", "pt-BR", "PT", "vip", "2027-01-15 07:59"]
     assert found["ada@example.com"] == ada and found["bob@example.com"][2] == 'Bob "B", Jr' and len(found) == 2
+
+
+async def test_a_segment_by_rule_holds_whom_its_rule_holds_now(world: World) -> None:
+    seen = {"opens": {f"{(NOW - DAY) // WEEK % 26:02d}": NOW - DAY}, "segments": ["everyone", "keen"]}
+    await world.add("ada@example.com", "left@example.com", **seen)
+    await world.add("idle@example.com", segments=["everyone", "keen"])  # an index that says more than the rule
+    await world.store.commit(suppress(world.paths, world.sid("left@example.com"), "unsubscribed", "x", NOW))
+    await world.store.commit([Merge(world.paths.segment("keen"), {"rule": "opened in the last 7 days", "version": "1"})])
+    for now, expected in ((NOW, ["ada@example.com"]), (NOW + 6 * DAY, [])):
+        file = io.BytesIO()
+        await export.write(export.segment(world.store, world.paths, "Keen", now), file)
+        assert [row[1] for row in cells(file.getvalue())[1:]] == expected
 
 
 async def test_a_tab_is_as_it_is_shown_and_inert(world: World) -> None:
@@ -87,7 +100,7 @@ async def test_more_readers_need_no_more_memory(world: World) -> None:
         store = Many(world.store, lambda verb: "")
         store.size = size
         tracemalloc.start()
-        assert await export.write(export.segment(store, Paths("t"), "vip"), Nowhere()) == size
+        assert await export.write(export.segment(store, Paths("t"), "vip", NOW), Nowhere()) == size
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most

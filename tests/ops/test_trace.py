@@ -107,6 +107,16 @@ async def test_who_is_in_no_batch(world: World) -> None:
     assert await told(world, "ada@example.com", "C-0404") == "There is no campaign C-0404."
 
 
+async def test_who_is_in_no_batch_of_a_campaign_to_a_rule(world: World) -> None:
+    await world.add("ada@example.com", tags=["tea"])
+    await world.add("bob@example.com", tags=["cake"])
+    await world.campaign(segment="sweet", parts=0)
+    rule = {"rule": "tag is cake", "state": "completed"}
+    await world.store.commit([Merge(world.paths.campaign("C-0001"), rule)])
+    assert "is not in its segment" in await told(world, "ada@example.com")
+    assert "was not in its segment when it was sent" in await told(world, "bob@example.com")
+
+
 async def test_a_confirmation_is_told_too(world: World) -> None:
     await world.system("confirm")
     sid = world.sid("eve@example.com")

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from shared.errors import ConfigError, Conflict, Denied, NotFound, Unavailable
 from shared.model.cells import stored
-from shared.ports import Document, File, Filter, Location, Look, Outcome, Outgoing, Rows, Secret, Stop, Store, Workbook, Write
+from shared.model.look import Look
+from shared.ports import Document, File, Filter, Location, Outcome, Outgoing, Rows, Secret, Stop, Store, Workbook, Write
 
 NOW = 1_800_000_000_000  # 2027-01-15 08:00 UTC
 DAY = 86_400_000

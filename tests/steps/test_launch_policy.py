@@ -86,6 +86,16 @@ async def test_who_starts_is_told_of_all_and_all_are_told_of_it(world: World) ->
     assert world.versions() == before
 
 
+async def test_a_campaign_to_a_rule_is_told_with_its_rule(world: World) -> None:
+    await world.add(*PEOPLE)
+    await run(world, {"Rate": "20 a day"})
+    await world.store.commit([Merge(world.paths.campaign("C-0001"), {"segment": "keen", "rule": "opened"})])
+    world.clock.advance(MINUTE)
+    await run(world, {"Rate": "20 a day"}, {"Rate": "20 a day"})
+    [first] = (await campaign(world, "C-0002"))["recent"]
+    assert (first["segment"], first["rule"]) == ("keen", "opened")
+
+
 async def test_two_that_start_together_know_whose_turn_it_is(world: World) -> None:
     await world.add(*PEOPLE)
     await run(world, {}, {})

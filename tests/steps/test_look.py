@@ -12,7 +12,7 @@ from functions.sync_sheet.workbook import FORMS, HEADERS, ensure
 from shared.adapters import sheets_look
 from shared.errors import BadInput, Unavailable
 from shared.model import console
-from shared.ports import Look
+from shared.model.look import Look
 
 from .fakes import FakeSheet
 from .world import World

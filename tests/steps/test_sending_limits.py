@@ -14,6 +14,7 @@ from functions.send_batch.run import CAREFUL
 from shared.errors import Unavailable
 from shared.model import batch
 from shared.model.ref import MailRef
+from shared.model.subscriber import WEEK
 from shared.ports import Create, Document, Merge, Outcome, Outgoing, Stop
 
 from .fakes import HOUR, NOW, Died, FakeSender, FaultyStore, nth
@@ -367,6 +368,21 @@ async def test_of_two_campaigns_at_once_one_reaches_each_reader(world: World) ->
         assert sorted(world.sender.accepted) == sorted([*tea, *both])
         assert (await world.ledger("000000", ahead))["tally"] == {"sent": 10}
         assert (await world.ledger("000000", behind))["tally"] == {"sent": 10, "skipped": 10}
+
+
+async def test_a_campaign_to_a_rule_that_is_ahead_is_counted_on_for_whom_its_rule_holds(world: World) -> None:
+    keen, idle = PEOPLE[:10], PEOPLE[10:20]
+    await world.add(*keen, opens={f"{(NOW - 1) // WEEK % 26:02d}": NOW - 1}, segments=["everyone", "keen"])
+    await world.add(*idle, segments=["everyone", "keen"])  # an index that says more than the rule
+    await world.campaign("C-0002", segment="keen")
+    await world.campaign("C-0001")
+    rule = {"rule": "opened in the last 30 days"}
+    await world.store.commit([Merge(world.paths.campaign("C-0002"), rule)])
+    await plan(world, policy={"cap": 1, "days": 7}, recent=[{**recent("C-0002", ahead=True, segment="keen"), **rule}])
+    await world.send_batch().handle(REQUEST)
+    assert sorted(world.sender.accepted) == sorted(idle)
+    await world.send_batch().handle({"campaign": "C-0002", "batch": "000000"})
+    assert sorted(world.sender.accepted) == sorted([*keen, *idle])
 
 
 async def test_a_store_that_cannot_tell_holds_the_batch_back(world: World) -> None:

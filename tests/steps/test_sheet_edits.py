@@ -32,8 +32,9 @@ from local.google.values import Cell, typed
 from shared.errors import BadInput
 from shared.model import batch, console
 from shared.model.cells import quote, stored
+from shared.model.look import Look
 from shared.model.ref import MailRef
-from shared.ports import Delete, Look, Outcome, Outgoing, Rows, Store, Workbook, Write
+from shared.ports import Delete, Outcome, Outgoing, Rows, Store, Workbook, Write
 
 from .fakes import FakeSender
 from .world import World

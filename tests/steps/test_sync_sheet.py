@@ -705,18 +705,6 @@ async def test_what_activity_tells_survives_the_end_of_the_process(world: World,
     assert told == {"Import: 1 accepted, 0 rejected.", "C-0001 C-0001: Sending to 3."}
 
 
-@pytest.mark.parametrize("at", [2**63, 10**400, -(2**63), 253_402_300_800_000, -(10**15), 10**17])
-def test_a_time_beyond_the_calendar_is_not_shown(at: int) -> None:
-    for zone in ("UTC", "Asia/Tokyo", "Europe"):
-        assert tabs.moment(at, zone) == ""
-
-
-@pytest.mark.parametrize("zone", ["Europe", "America/Argentina", "", "Nowhere", "../etc", "a\0b", "UTC"])
-def test_a_zone_that_is_none_is_utc(zone: str) -> None:
-    assert tabs.moment(NOW, zone) == "2027-01-15 08:00"
-    assert tabs.moment(0, zone) == ""
-
-
 async def test_a_campaign_that_has_ended_is_counted_now_and_then(world: World) -> None:
     asked: list[str] = []
 

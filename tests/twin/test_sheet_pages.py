@@ -11,7 +11,7 @@ import httplib2
 import pytest
 
 from shared.adapters.sheets import Sheets
-from shared.ports import Chart, Column, Look
+from shared.model.look import Chart, Column, Look
 from tests.contract.emulated import Emulated, emulated
 
 LOOKUP = "=IFERROR(VLOOKUP(A2,Results!A:B,2,FALSE),A2)"
