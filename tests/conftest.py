@@ -1,7 +1,7 @@
 """Rules for every test: no network unless the test is marked `network` or `slow` (then 127.0.0.1 only), and under STRICT=1 nothing is
 skipped. The end of the run says what was left out, and how many contract tests ran on which implementation of a port.
 
-`make test` runs on two processes (pytest-xdist), a file of tests at a time; before that, those that `recorded` looks at, on one.
+`make test` runs on two processes (pytest-xdist), a file of tests at a time.
 """
 
 from __future__ import annotations

@@ -31,8 +31,7 @@ ROOT = Path(__file__).parents[1]
 FILE = ROOT / "tests" / "terraform" / "calls.json"
 COLUMNS = ("store", "queries", "objects", "secrets", "publishes")
 SOURCES = ("tests/steps", "tests/terraform/test_calls.py")  # the tests that call all there is to call
-COMMAND = f".venv/bin/python -m pytest {' '.join(SOURCES)} --record-calls"
-LAST = "test_what_the_suite_called_is_on_record"
+COMMAND = f".venv/bin/python -m pytest -n 2 --dist loadfile {' '.join(SOURCES)} --record-calls"
 
 
 class Query(NamedTuple):
@@ -212,10 +211,12 @@ def _said(fact: Fact) -> str:
 
 
 class Run:
-    """The plugin: watches what the tests hand to the steps, puts the comparison last, and knows whether the run was whole."""
+    """The plugin: watches what the tests hand to the steps, and compares when all have ended. Each process of xdist's has one, and tells
+    the one of the process that began them."""
 
     def __init__(self) -> None:
         self.recorder = Recorder()
+        self._ran: set[str] = set()  # files of tests
         self._left_out = False
         for port, implementations in (
             (STORE, (SqliteStore, fakes.FaultyStore)),
@@ -226,16 +227,40 @@ class Run:
             for implementation in implementations:
                 self.recorder.watch(port, implementation)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: item.name == LAST)
-
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         self._left_out |= any(item.nodeid.startswith(SOURCES) for item in items)
 
-    def whole(self, session: pytest.Session) -> bool:
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """What another process has noted."""
+        if told := getattr(node, "workeroutput", {}).get("recorded"):
+            for step, facts in read(told["calls"]).items():
+                self.recorder.calls[step] |= facts
+            self._ran |= {*told["files"]}
+            self._left_out |= told["left_out"]
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self._ran |= {str(item.path) for item in getattr(session, "items", ())}
+        if hasattr(session.config, "workeroutput"):
+            told = {"calls": written(self.recorder.calls), "files": sorted(self._ran), "left_out": self._left_out}
+            session.config.workeroutput["recorded"] = told
+        elif lines := self._compared(session):
+            print("\n" + "\n".join(lines))
+            session.exitstatus = 1
+
+    def _compared(self, session: pytest.Session) -> list[str]:
+        """What is wrong with the record, after it was written if that is asked for."""
+        whole = self._whole(session)
+        if session.config.getoption("record_calls"):
+            if not whole:
+                return [f"Only a whole run without failures is recorded: {COMMAND}"]
+            FILE.write_text(written(self.recorder.calls))
+        found = differences(self.recorder.calls, read(FILE.read_text()), whole)
+        return [*found, f"If this is meant, record it: {COMMAND}"] if found else []
+
+    def _whole(self, session: pytest.Session) -> bool:
         """Whether every test of SOURCES was to run, and nothing has failed."""
         steps, own = (ROOT / source for source in SOURCES)
-        files = {own, *steps.glob("test_*.py")}
+        files = {str(own), *map(str, steps.glob("test_*.py"))}
         some = self._left_out or session.testsfailed or any("::" in given for given in session.config.args)
-        return not some and files <= {item.path for item in session.items}
+        return not some and files <= self._ran

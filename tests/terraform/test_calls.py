@@ -1,4 +1,4 @@
-"""The calls that `tests/recorded.py` notes: to whom they count, and that the record is up to date."""
+"""The calls that `tests/recorded.py` notes: to whom they count, and what a record lacks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shared.ports import Create, Delete, Filter, Merge, Write
 from tests import recorded
 from tests.house.imports import STEPS
 from tests.house.test_mounted import fresh, state
-from tests.recorded import BUS, COMMAND, FILE, OBJECTS, ROOT, STORE, Calls, Query, Recorder, Run, differences
+from tests.recorded import BUS, OBJECTS, ROOT, STORE, Calls, Query, Recorder, differences
 from tests.steps.world import World
 
 __all__ = ["fresh", "state"]  # fixtures
@@ -156,18 +156,3 @@ async def test_a_step_is_built_of_what_it_is_given(state: Path, monkeypatch: pyt
         await World(state / "store.db", store, FolderObjects(state / "objects"), Paths("local")).system("confirm")
         await handler.handle(batch.request("confirm", f"{'a' * 32}.20000", "c"))
         store.close()
-
-
-# --- the record -------------------------------------------------------------------------------------------------------
-
-
-def test_what_the_suite_called_is_on_record(request: pytest.FixtureRequest) -> None:
-    """The last test of a run."""
-    run = request.config.pluginmanager.get_plugin("recorded")
-    assert isinstance(run, Run)
-    whole = run.whole(request.session)
-    if request.config.getoption("record_calls"):
-        assert whole, f"only a whole run without failures is recorded: {COMMAND}"
-        FILE.write_text(recorded.written(run.recorder.calls))
-    found = differences(run.recorder.calls, recorded.read(FILE.read_text()), whole)
-    assert not found, "\n".join([*found, f"If this is meant, record it: {COMMAND}"])
