@@ -31,7 +31,7 @@ run: $(VENV)/ready ## the whole product on http://127.0.0.1:8080 until Ctrl-C (P
 	@$(RUN) -m local run --state $(STATE)
 
 test: $(VENV)/ready ## every test (STRICT=1: a skipped test is a failure)
-	@$(RUN) -m pytest -n 2 --dist loadfile
+	@PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 pr: lint test ## the gate for a change: what CI runs
 
@@ -48,7 +48,7 @@ format: $(VENV)/ready ## put the code into shape
 stage: ## copy each step and shared/ into build/<step>, and zip it, as it is deployed
 	@$(PYTHON) -m local.staging $(STEPS)
 
-bootstrap: $(VENV)/ready ## the workbook, folder and tenant of a deployed product; adds what is missing (PROJECT=, CLIENT= or SHEET= and FOLDER=)
+bootstrap: $(VENV)/ready ## the workbook, folder and tenant of a deployed product; adds what is missing (PROJECT=, CLIENT= or SHEET= and FOLDER=; APPROVERS=, ADMINS=, HOLD=)
 	@$(DEPLOYED) $(RUN) -m ops bootstrap
 
 smoke: $(VENV)/ready ## look at the deployed product from outside, as strangers and readers do (PROJECT=, ADDRESS= yours)

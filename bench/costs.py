@@ -179,9 +179,9 @@ def launch_tick(open_batches: float = 0) -> float:
 
 def sync_tick(subscribers: int, campaigns: int, left: int = 0) -> float:
     """Reads of a tick of sync_sheet while nothing happens: each campaign and the two system mails, the providers, here one at most,
-    the newest report, the segments by rule, of which there are none, three counts of subscribers, and one of suppressions for each reason,
-    here all of one. tests/house/test_costs.py compares it with the step."""
-    return campaigns + 2 + looked(3 * thousands(subscribers) + thousands(left) + len(REASONS) - 1, tabs.FEW) + 2 + 1
+    the newest report, the segments by rule, of which there are none, what launch has told of the templates, three counts of subscribers,
+    and one of suppressions for each reason, here all of one. tests/house/test_costs.py compares it with the step."""
+    return campaigns + 2 + looked(3 * thousands(subscribers) + thousands(left) + len(REASONS) - 1, tabs.FEW) + 2 + 2
 
 
 def looked(reads: float, cheap: int) -> float:

@@ -132,6 +132,7 @@ class Demo:
             if status != 200:
                 raise Stuck(f"the sign-up was answered {status}")
         await self.until("Sign-up: the confirmation arrives", lambda: self._mail_count(VISITOR, 1))
+        await self.calm("Sign-up: its events are recorded")
         mail = (await self.mails(VISITOR))[-1]
         [link] = set(re.findall(r"http://[^\s>]+/subscribe/confirm/[^\s>]+", mail["text"]))
         path = self.paths.subscriber(self.sid(VISITOR))

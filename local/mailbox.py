@@ -34,6 +34,7 @@ from shared.ports import Clock
 
 MAX_SIZE = 10 * 1024 * 1024  # bytes
 REPORTERS = 8  # webhooks under way at once
+FULL = "full@"  # addresses that begin so have a full mailbox at the first mail of a run, and room for the next
 ATTEMPTS = 10  # per run of the process; what is still unreported is tried again at the next start
 logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd logs every address it sees
 log = logging.getLogger(__name__)
@@ -141,6 +142,12 @@ class _Handler:
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
 
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+        if address.lower().startswith(FULL) and self._mailbox.fill(address):
+            return "552 5.2.2 Mailbox full"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 OK"
+
     async def handle_EHLO(self, server: Any, session: Any, envelope: Any, hostname: str, responses: list[str]) -> list[str]:
         session.host_name = hostname
         return [*responses[:-1], "250-PIPELINING", responses[-1]]
@@ -172,6 +179,7 @@ class Mailbox:
         self._reports: asyncio.Queue[tuple[_Report, int]] = asyncio.Queue()
         self._sessions: weakref.WeakSet[Any] = weakref.WeakSet()
         self._tasks: list[asyncio.Task[None]] = []
+        self._full: set[str] = set()
 
     async def start(self) -> None:
         """Serve on 127.0.0.1 and resume what was not reported. Raises OSError when the port is taken."""
@@ -208,6 +216,12 @@ class Mailbox:
         for report in reports:
             self._reports.put_nowait((report, 0))
         await asyncio.sleep(self._delay)
+
+    def fill(self, address: str) -> bool:
+        """Whether a mail is the first to an address with a full mailbox."""
+        first = address not in self._full
+        self._full.add(address)
+        return first
 
     async def count(self) -> int:
         return int((await self._read("SELECT count(*) FROM mail"))[0][0])

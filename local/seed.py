@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_bytes, token_hex
 
-from local import starting
+from local import approving, starting
 from local.google import Google
+from local.google.a1 import Area
+from local.google.store import SERVICE
 from shared import config
 from shared.adapters.embedded import FileSecrets
 from shared.errors import Conflict
 from shared.mail.source import Identity
-from shared.model import tenant
+from shared.model import console, tenant
 from shared.model.cells import quote
 from shared.model.endpoint import parse
 from shared.model.paths import Paths
@@ -23,6 +27,8 @@ from shared.stack.store import open_store
 SHEET = "ops-sheet"
 FOLDER = "templates"
 ZONE = "Europe/Lisbon"
+ADMIN, APPROVER = "admin@lumen-coffee.example", "approver@lumen-coffee.example"
+APPROVAL = tenant.Approval(1, frozenset({ADMIN}), frozenset({SERVICE}))  # with TWIN_APPROVAL=1
 BOUNCES = "bounces.lumen-coffee.example"  # domain of the return paths
 NAME = "Lumen Coffee"
 IDENTITY = Identity(
@@ -60,11 +66,26 @@ def templates(folder: Path) -> None:
         draft.rename(folder)
 
 
+def _guarded(google: Google, rule: tenant.Approval) -> tenant.Approval:
+    """Make what the bootstrap makes where campaigns need approval, and the rule with the tabs that it is about."""
+    if console.CAMPAIGNS not in [tab.title for tab in google.sheets.tabs(SHEET)]:
+        google.sheets.add_tab(SHEET, console.CAMPAIGNS, frozen=1)
+        google.sheets.write(SHEET, [(Area(console.CAMPAIGNS), [[*console.ROW_FIELDS, *console.ROW_OPTIONS]])], "RAW")
+    sheets = google.api.book(SHEET, approving.FIELDS, ADMIN, [console.CAMPAIGNS])["sheets"]
+    last = max(tab.id for tab in google.sheets.tabs(SHEET))
+    google.api.change(SHEET, approving.planned(sheets, last, rule, [APPROVER]).requests, ADMIN)
+    made = google.api.book(SHEET, approving.FIELDS, ADMIN, [console.CAMPAIGNS, console.TEAM])["sheets"]
+    return replace(rule, tabs=approving.tabs_of(made))
+
+
 async def workbook_and_tenant(settings: config.Base, google: Google) -> None:
     """Make the workbook and the tenant's document, as a person would on Google."""
     google.sheets.create_spreadsheet(SHEET, starting.titled(NAME), ZONE, tabs=[starting.START])
     google.sheets.write(SHEET, [(google.sheets.area(SHEET, f"{quote(starting.START)}!A1"), starting.CELLS)], "RAW")
-    document = tenant.document(NAME, IDENTITY, SHEET, FOLDER)
+    rule = APPROVAL if os.environ.get("TWIN_APPROVAL") else None
+    if rule and console.TEAM not in [tab.title for tab in google.sheets.tabs(SHEET)]:
+        rule = _guarded(google, rule)
+    document = tenant.document(NAME, IDENTITY, SHEET, FOLDER, rule)
     try:
         await open_store(settings).commit([Create(Paths(settings.tenant).tenant, document)])
     except Conflict:

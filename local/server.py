@@ -21,6 +21,7 @@ from typing import IO, Any
 import aiohttp
 import uvicorn
 from starlette.applications import Starlette
+from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
@@ -34,22 +35,11 @@ from local.returned import Returns
 from local.steps import STEPS, TICKED, subscriptions
 from shared import config
 from shared.links import Links
-from shared.model import console
+from shared.stack.objects import PUBLIC
 from shared.tokens import Tokens
 
 ISSUER = "https://issuer.twin.localhost"
 PUSHER = "pusher@twin.iam.localhost"
-SYSTEM_TABS = (
-    console.RESULTS,
-    console.IMPORT_RESULTS,
-    console.SUBSCRIBERS,
-    console.SUPPRESSIONS,
-    console.DASHBOARD,
-    console.ACTIVITY,
-    console.PROVIDERS,
-    console.REPORTS,
-    console.SEGMENT_RESULTS,
-)
 TENANT = "local"
 WATCHED = 12 * 3_600_000  # ms a live page's address works
 HERE = Path(__file__).parent
@@ -68,6 +58,21 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Pictures(StaticFiles):
+    """The pictures of mails, as a bucket gives them out, and nothing that a browser could run."""
+
+    def file_response(self, *args: Any, **given: Any) -> Response:
+        response = super().file_response(*args, **given)
+        response.headers.update(
+            {
+                "cache-control": "public, max-age=31536000, immutable",
+                "content-security-policy": "default-src 'none'; sandbox",
+                "x-content-type-options": "nosniff",
+            }
+        )
+        return response
 
 
 class Twin:
@@ -91,7 +96,11 @@ class Twin:
         self._secrets = seed.secrets(self.state, events_out)
         self._stack = stacks.chosen(stack, stacks.Plan(self.state, self.url, STEPS, subscriptions(events_out), self._sign))
         self._google = google_app(
-            self.state, self.state / seed.FOLDER, seed.SHEET, folder_id=seed.FOLDER, system_tabs=SYSTEM_TABS
+            self.state,
+            self.state / seed.FOLDER,
+            seed.SHEET,
+            identity=seed.IDENTITY,
+            folder_id=seed.FOLDER,
         )
         self._smtp_delay = smtp_delay
         self._stop = asyncio.Event()
@@ -196,6 +205,7 @@ class Twin:
             live=self._live,
         )
         routes = [*services.routes, *self._google.routes, *mailbox_routes(mailbox, returns), *desk_routes(desk)]
+        routes.append(Mount("/assets", _Pictures(directory=self.state / PUBLIC / "assets", check_dir=False)))
         return Starlette(routes=[Mount("/static", StaticFiles(directory=HERE / "static")), *routes])
 
     async def _live(self, campaign: str) -> str:

@@ -115,7 +115,8 @@ class Embedded:
     @asynccontextmanager
     async def services(self) -> AsyncIterator[Services]:
         bus = LocalBus(self._plan.state / "bus.db", self._plan.subscriptions(self.endpoint), self._plan.sign)
-        yield Services(bus, {"STACK": "embedded", "STATE_DIR": str(self._plan.state)})
+        settings = {"STACK": "embedded", "STATE_DIR": str(self._plan.state), "ASSETS_URL": f"{self._plan.url}/assets"}
+        yield Services(bus, settings)
 
     @asynccontextmanager
     async def steps(self, settings: Mapping[str, str]) -> AsyncIterator[Mapping[str, App]]:

@@ -28,40 +28,19 @@ from shared.adapters.google_rest import Refusal
 from shared.errors import BadInput, ConfigError, Conflict, PipelineError, Unavailable
 from shared.mail.source import Identity
 from shared.model import tenant as tenants
-from shared.model.address import parse
-from shared.model.moments import zone_of
 from shared.model.paths import Paths
 from shared.ports import Create, Document, Merge, Store
 from shared.stack.store import open_store
 
+from .bootstrap_options import IDENTITY, VARIABLES, all_checked, complete, lacking
 from .workspace import NO_STORAGE, ROLES, SHEET, THINGS, Workspace
 
 UNFINISHED = 3  # exit status: something is left that only a person can do
 TOKEN = Path("~/.config/subscriber-pipeline/token.json")
-VARIABLES = {
-    "project": "GOOGLE_CLOUD_PROJECT",
-    "sheet": "SHEET",
-    "folder": "FOLDER",
-    "name": "TENANT_NAME",
-    "from-address": "FROM_ADDRESS",
-    "from-name": "FROM_NAME",
-    "postal-address": "POSTAL_ADDRESS",
-    "list-domain": "LIST_DOMAIN",
-    "time-zone": "TIME_ZONE",
-}
-QUESTIONS = {
-    "project": "Google Cloud project",
-    "sheet": "Sheet (address or id)",
-    "folder": "Drive folder (address or id)",
-    "name": "Name, as readers know you",
-    "from-address": "Sender's address",
-    "from-name": "Sender's name",
-    "postal-address": "Postal address, for the foot of each mail",
-    "list-domain": "Domain of the list, like news.example.com",
-    "time-zone": "Time zone, like Europe/Lisbon",
-}
-IDENTITY = ("from-address", "from-name", "postal-address", "list-domain")  # the fields of a sender, with hyphens
-NEEDS = (("step-launch", SHEET, "reader"), ("step-sync-sheet", SHEET, "writer"), ("step-launch", FOLDER, "reader"))
+NEEDS = (
+    *(("step-launch", SHEET, "reader"), ("step-sync-sheet", SHEET, "writer")),
+    *(("step-launch", FOLDER, "reader"), ("step-sync-sheet", FOLDER, "reader")),
+)
 ADDRESSES = {SHEET: "https://docs.google.com/spreadsheets/d/{}", FOLDER: "https://drive.google.com/drive/folders/{}"}
 _DISABLED = frozenset({"SERVICE_DISABLED", "accessNotConfigured"})
 _SCOPES = frozenset({"ACCESS_TOKEN_SCOPE_INSUFFICIENT", "insufficientPermissions"})
@@ -74,19 +53,28 @@ class Settings(config.Base):
 
 
 def bootstrap(
-    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="The Google Cloud project.")] = "",
+    project: Annotated[str, typer.Option(envvar=VARIABLES["project"], help="The Google Cloud project.")] = "",
     tenant: Annotated[str, typer.Option(envvar="TENANT", help="The tenant's id.")] = "main",
     firestore_database: Annotated[str, typer.Option(envvar="FIRESTORE_DATABASE")] = "(default)",
     client: Annotated[Path | None, typer.Option(envvar="CLIENT", help="Your OAuth client's JSON file, type Desktop app.")] = None,
     token: Annotated[Path, typer.Option(envvar="TOKEN_FILE", help="Where your consent is kept.")] = TOKEN,
-    sheet: Annotated[str, typer.Option(envvar="SHEET", help="A Sheet that is there: its id or address.")] = "",
-    folder: Annotated[str, typer.Option(envvar="FOLDER", help="A Drive folder that is there: its id or address.")] = "",
-    name: Annotated[str, typer.Option(envvar="TENANT_NAME", help="Who you are, as readers know you.")] = "",
-    from_address: Annotated[str, typer.Option(envvar="FROM_ADDRESS", help="Where mail comes from.")] = "",
-    from_name: Annotated[str, typer.Option(envvar="FROM_NAME", help="Whom it comes from.")] = "",
-    postal_address: Annotated[str, typer.Option(envvar="POSTAL_ADDRESS", help="For the foot of each mail.")] = "",
-    list_domain: Annotated[str, typer.Option(envvar="LIST_DOMAIN", help="Names the list: news.example.com.")] = "",
-    time_zone: Annotated[str, typer.Option(envvar="TIME_ZONE", help="Of a new workbook: Europe/Lisbon.")] = "",
+    sheet: Annotated[str, typer.Option(envvar=VARIABLES["sheet"], help="A Sheet that is there: its id or address.")] = "",
+    folder: Annotated[
+        str, typer.Option(envvar=VARIABLES["folder"], help="A Drive folder that is there: its id or address.")
+    ] = "",
+    name: Annotated[str, typer.Option(envvar=VARIABLES["name"], help="Who you are, as readers know you.")] = "",
+    from_address: Annotated[str, typer.Option(envvar=VARIABLES["from-address"], help="Where mail comes from.")] = "",
+    from_name: Annotated[str, typer.Option(envvar=VARIABLES["from-name"], help="Whom it comes from.")] = "",
+    postal_address: Annotated[str, typer.Option(envvar=VARIABLES["postal-address"], help="For the foot of each mail.")] = "",
+    list_domain: Annotated[str, typer.Option(envvar=VARIABLES["list-domain"], help="Names the list: news.example.com.")] = "",
+    time_zone: Annotated[str, typer.Option(envvar=VARIABLES["time-zone"], help="Of a new workbook: Europe/Lisbon.")] = "",
+    approvers: Annotated[
+        str, typer.Option(envvar=VARIABLES["approvers"], help="Who may approve campaigns: addresses, with commas.")
+    ] = "",
+    admins: Annotated[
+        str, typer.Option(envvar=VARIABLES["admins"], help="Who may change that; you and the Sheet's owner are among them.")
+    ] = "",
+    hold: Annotated[str, typer.Option(envvar=VARIABLES["hold"], help="Minutes from an approval to the start at least.")] = "",
     update: Annotated[bool, typer.Option(envvar="UPDATE", help="Change a tenant that differs.")] = False,
 ) -> None:
     """Make the workbook, the folder and the tenant, or add what they lack. Exit status 3: something is left for a person to do."""
@@ -100,6 +88,9 @@ def bootstrap(
         "postal-address": postal_address,
         "list-domain": list_domain,
         "time-zone": time_zone,
+        "approvers": approvers,
+        "admins": admins,
+        "hold": hold,
     }
     try:
         left = asyncio.run(_run(given, tenant, firestore_database, client, token.expanduser(), update))
@@ -113,93 +104,15 @@ def bootstrap(
         raise typer.Exit(UNFINISHED)
 
 
-# --- what was given
-
-
-def checked(option: str, text: str) -> str:
-    """An option's value as it is used. Raises BadInput with a sentence that names the option."""
-    text = text.strip()
-    match option:
-        case "sheet" | "folder":
-            thing, other = (THINGS[SHEET], "/folders/") if option == "sheet" else (THINGS[FOLDER], "/spreadsheets/")
-            found = re.search(r"/(?:d|folders)/([\w-]+)|[?&]id=([\w-]+)", text) or re.fullmatch(r"([\w-]+)()", text)
-            if not found or other in text:
-                raise BadInput(f"--{option} must be the id of a {thing}, or its address.")
-            return found[1] or found[2]
-        case "from-address":
-            try:
-                return parse(text)
-            except BadInput as error:
-                raise BadInput(f"--from-address: {error}") from None
-        case "list-domain":
-            try:
-                return parse(f"list@{text}").partition("@")[2]
-            except BadInput:
-                raise BadInput("--list-domain must be a domain name, like news.example.com.") from None
-        case "time-zone":
-            if (zone := zone_of(text)) is None:
-                raise BadInput(f"--time-zone: “{text}” is not a time zone, like Europe/Lisbon is.")
-            return zone.key
-        case "project":
-            if not re.fullmatch(r"[a-z][a-z0-9:.-]+", text):
-                raise BadInput(f"--project: “{text}” is not the id of a project.")
-        case _:
-            if not text.replace("\n", "").isprintable():
-                raise BadInput(f"--{option} holds characters that cannot be shown.")
-    return text
-
-
-def _all_checked(given: Mapping[str, str]) -> dict[str, str]:
-    found, problems = {}, []
-    for option, text in given.items():
-        if text.strip():
-            try:
-                found[option] = checked(option, text)
-            except BadInput as error:
-                problems.append(str(error))
-    if problems:
-        raise BadInput("\n".join(problems))
-    return found
-
-
-def _lacking(given: Mapping[str, str], known: Document | None, own: bool) -> list[str]:
-    """The options that a first run needs: a tenant that is there answers most of them."""
-    if known:
-        return []
-    places = ["sheet", "folder"] if not own else [] if "sheet" in given else ["time-zone"]
-    return [option for option in ("project", *places, "name", *IDENTITY) if option not in given]
-
-
-def _ask(option: str) -> str:
-    while True:
-        try:
-            return checked(option, typer.prompt(QUESTIONS[option]))
-        except BadInput as error:
-            typer.echo(str(error))
-
-
-def _complete(given: dict[str, str], lacking: list[str]) -> None:
-    """Ask for what is lacking; raises BadInput naming all of it when nobody is there to answer."""
-    if lacking and not sys.stdin.isatty():
-        names = ", ".join(f"--{option} ({VARIABLES[option]})" for option in lacking)
-        other = "; or give --client (CLIENT) and let me make the Sheet and the folder" if "sheet" in lacking else ""
-        raise BadInput(f"Missing: {names}{other}.")
-    for option in lacking:
-        given[option] = _ask(option)
-
-
-# --- the run
-
-
 async def _run(
     options: Mapping[str, str], tenant: str, database: str, client: Path | None, token: Path, update: bool
 ) -> list[str]:
     """Everything in order; what is left for a person to do. Raises PipelineError, whose text is for the operator."""
-    given = _all_checked(options)
+    given = all_checked(options)
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", tenant):
         raise BadInput(f"--tenant: “{tenant}” must be made of small letters, digits and hyphens, 40 at most.")
     if "project" not in given:
-        _complete(given, ["project"] if sys.stdin.isatty() else _lacking(given, None, bool(client)))
+        complete(given, ["project"] if sys.stdin.isatty() else lacking(given, bool(client)))
     settings = config.load(Settings, _environment(given["project"], tenant, database))
     paths = Paths(tenant)
     try:
@@ -209,7 +122,8 @@ async def _run(
         raise ConfigError(f"{error}. On your own computer: gcloud auth application-default login") from None
     except Unavailable as error:
         raise BadInput(f"The tenant cannot be read from Firestore: {error}") from None
-    _complete(given, _lacking(given, known, bool(client)))
+    if not known:  # a tenant that is there answers most of what a first run needs
+        complete(given, lacking(given, bool(client)))
     if client:
         from . import oauth
 
@@ -219,8 +133,10 @@ async def _run(
     run = _Run(given, known, bool(client), update, space, GoogleDrive(settings.drive_endpoint), typer.echo)
     try:
         sheet, folder = await run.workbook(), await run.folder()
-        await run.sharing({SHEET: sheet, FOLDER: folder})
-        await run.tenant(store, paths, sheet, folder)
+        rule = await run.rule()
+        await run.sharing({SHEET: sheet, FOLDER: folder}, rule)
+        if await run.tenant(store, paths, sheet, folder, rule) and rule:
+            await run.approval(store, paths, sheet, rule)
     except Refusal as error:
         raise BadInput(await _explained(error, given["project"], space)) from None
     except Unavailable as error:
@@ -300,7 +216,7 @@ class _Run:
     async def folder(self) -> str:
         """Its id. A template of any kind with a starter's name, whatever it holds, takes the starter's place."""
         folder, _ = await self._place(FOLDER, f"{self.name}: templates")
-        there = {PurePosixPath(file.name).stem.lower() for file in await self.drive.list(folder)}
+        there = {PurePosixPath(file.name).stem.lower() for file in await self.drive.list(folder) if not file.folder}
         by_hand: list[str] = []
         for file in sorted(starting.TEMPLATES.iterdir()):
             if file.stem in there:
@@ -320,11 +236,39 @@ class _Run:
             self.left.append(f"upload {', '.join(by_hand)} from {where}: the identity used here cannot own files there.")
         return folder
 
-    async def sharing(self, files: Mapping[str, str]) -> None:
+    async def rule(self) -> tenants.Approval | None:
+        """Who lets campaigns go, as it should stand in the tenant; None where campaigns need no approval."""
+        known, given = tenants.Approval.of(self.held.get("approval")), self.given
+        if known is None and not {"approvers", "admins", "hold"} & set(given):
+            return None
+        me = await self.space.identity()
+        if "@" not in me:
+            raise BadInput("Google does not say as whom this runs, so nobody could be told from an admin.")
+        admins = frozenset(given["admins"].split(",")) if "admins" in given else known.admins if known else frozenset()
+        services = frozenset(self._address(account) for account, mime, _ in NEEDS if mime == SHEET)
+        hold = int(given["hold"]) if "hold" in given else known.hold if known else 0
+        tabs = known.tabs if known and not self.update else ()
+        return tenants.Approval(hold, admins | {me.lower()}, services, tabs)
+
+    async def approval(self, store: Store, paths: Paths, sheet: str, rule: tenants.Approval) -> None:
+        """See that approvals can be believed. It comes last: without it nothing goes out that needs one."""
+        approvers = [one for one in self.given.get("approvers", "").split(",") if one]
+        made, left, protected = await self.space.approval(sheet, rule, approvers)
+        if protected != rule:
+            await store.commit([Merge(paths.tenant, {"approval.tabs": list(protected.tabs)})])
+        for sentence in made or ["approval found, unchanged"]:
+            self.say(f"Sheet: {sentence}")
+        self.left += left
+
+    def _address(self, account: str) -> str:
+        return f"{account}@{self.given['project']}.iam.gserviceaccount.com"
+
+    async def sharing(self, files: Mapping[str, str], rule: tenants.Approval | None) -> None:
         """See that the steps' service accounts can do their work: share as the operator, else say what is missing."""
         shared = {mime: await self.space.roles(file) for mime, file in files.items()}
-        for account, mime, role in NEEDS:
-            address, thing, roles = f"{account}@{self.given['project']}.iam.gserviceaccount.com", THINGS[mime], shared[mime]
+        for account, mime, least in NEEDS:
+            role = "writer" if rule and mime == SHEET else least  # who may not edit is not shown who else may
+            address, thing, roles = self._address(account), THINGS[mime], shared[mime]
             wish = f"share the {thing} with {address} as {'Editor' if role == 'writer' else 'Viewer'}"
             has = (roles or {}).get(address)
             if roles is None:
@@ -340,24 +284,24 @@ class _Run:
                 except Refusal as refusal:  # as long as the account does not exist, for one
                     self.left.append(f"{wish}; Google refused it now: {refusal}")
 
-    async def tenant(self, store: Store, paths: Paths, sheet: str, folder: str) -> None:
-        """Create the document, or show what differs from it."""
+    async def tenant(self, store: Store, paths: Paths, sheet: str, folder: str, rule: tenants.Approval | None) -> bool:
+        """Create the document, or show what differs from it; whether it says now what it should."""
         changes = {option.replace("-", "_"): self.given[option] for option in IDENTITY if option in self.given}
         if self.known is None:
-            wanted = tenants.document(self.name, Identity(list_name=f"{self.name} news", **changes), sheet, folder)
+            wanted = tenants.document(self.name, Identity(list_name=f"{self.name} news", **changes), sheet, folder, rule)
             try:
                 await store.commit([Create(paths.tenant, wanted)])
             except Conflict:
                 raise BadInput("Somebody else made the tenant at this moment: run this again.") from None
             self.say(f"tenant {paths.tenant_id}: made")
-            return
+            return True
         identity = asdict(replace(Identity(**self.held["identity"]), **changes))
         wanted = {
             "name": self.name,
             "identity": identity,
             "sheet": self.given.get("sheet", self.held["sheet"]),
             "folder": self.given.get("folder", self.held["folder"]),
-        }
+        } | ({"approval": rule.document()} if rule else {})
         differs = [
             (key, old, new)
             for (key, old), new in zip(_flat(self.held).items(), _flat(wanted).values(), strict=True)
@@ -365,19 +309,23 @@ class _Run:
         ]
         if not differs:
             self.say(f"tenant {paths.tenant_id}: found, unchanged")
-            return
+            return True
         for key, old, new in differs:
             self.say(f"tenant {paths.tenant_id}: {key} is “{old}”, not “{new}”")
         if not self.update:
             self.left.append("the tenant differs as shown: --update (UPDATE=1) changes it, or leave these options out.")
-            return
+            return False
         try:
             await store.commit([Merge(paths.tenant, wanted, if_version=self.known.version)])
         except Conflict:
             raise BadInput("Somebody else changed the tenant at this moment: run this again.") from None
         self.say(f"tenant {paths.tenant_id}: changed")
+        return True
 
 
 def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
     identity = Identity(**document["identity"])
-    return {"name": document["name"], **asdict(identity), "sheet": document["sheet"], "folder": document["folder"]}
+    rule = tenants.Approval.of(document.get("approval"))
+    asked = f"{', '.join(sorted(rule.admins))} and {rule.hold} minutes" if rule else "not needed"
+    places = {"sheet": document["sheet"], "folder": document["folder"]}
+    return {"name": document["name"], **asdict(identity), **places, "approval": asked}

@@ -16,11 +16,11 @@ from shared.errors import NotFound
 from shared.model import event
 from shared.model.endpoint import SUBSCRIPTION
 from shared.model.paths import Paths
+from shared.paging import every
 from shared.ports import Merge, Store
 
 LOOKED_AT = 3_600_000  # ms of the log of deliveries
 SHOWN = 5  # failures of an endpoint
-_PAGE = 300
 
 
 async def listed(store: Store, paths: Paths, names: Iterable[str], now: int) -> AsyncIterator[str]:
@@ -79,13 +79,8 @@ def _for(name: str, message: PubsubMessage) -> PubsubMessage:
 
 async def _notes(store: Store, paths: Paths, name: str, now: int) -> AsyncIterator[dict[str, Any]]:
     after = datetime.fromtimestamp((now - LOOKED_AT) / 1000, UTC).isoformat(timespec="milliseconds")[:-6]
-    while True:
-        page = await store.page(paths.minutes(name), after=after, limit=_PAGE)
-        for found in page:
-            yield found.data
-        if len(page) < _PAGE:
-            return
-        after = page[-1].id
+    async for found in every(store, paths.minutes(name), after=after):
+        yield found.data
 
 
 def _state(data: dict[str, Any]) -> str:

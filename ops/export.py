@@ -20,12 +20,12 @@ from shared.model.paths import Paths
 from shared.model.rules import parse
 from shared.model.subscriber import country_of, in_segment, tag_form, usable_tag
 from shared.model.tenant import Tenant
+from shared.paging import every
 from shared.ports import Filter, Sheet, Store
 from shared.stack.clock import open_clock
 from shared.stack.objects import open_objects
 from shared.stack.store import open_store
 
-PAGE: Final = 300
 HEADER: Final = ("Subscriber", "Address", "Name", "Language", "Country", "Tags", "Confirmed")
 _FIELDS: Final = ("address", "name", "language", "country", "located", "status", "suppressed", "tags", "confirmed_at")
 
@@ -36,21 +36,16 @@ async def segment(store: Store, paths: Paths, name: str, now: int) -> AsyncItera
     Of a segment by rule nobody is missed whom the last sweep found, and nobody given whom the rule does not hold any more.
     """
     yield HEADER
-    wanted, after = tag_form(name), ""
+    wanted = tag_form(name)
     kept = await store.get(paths.segment(wanted)) if usable_tag(wanted) else None
     rule = parse(kept.data["rule"]) if kept and kept.data.get("rule") else None
     fields = sorted({*_FIELDS, *rule.fields}) if rule else _FIELDS
-    while True:
-        page = await store.page(paths.subscribers, Filter(contains=("segments", wanted)), after, PAGE, fields)
-        for found in page:
-            data = found.data
-            if in_segment(data, wanted, rule, now):
-                tags = ", ".join(data.get("tags", []))
-                shown = [data["address"], data.get("name", ""), data.get("language", ""), country_of(data), tags]
-                yield [found.id, *shown, moment(data.get("confirmed_at", 0))]
-        if len(page) < PAGE:
-            return
-        after = page[-1].id
+    async for found in every(store, paths.subscribers, Filter(contains=("segments", wanted)), fields):
+        data = found.data
+        if in_segment(data, wanted, rule, now):
+            tags = ", ".join(data.get("tags", []))
+            shown = [data["address"], data.get("name", ""), data.get("language", ""), country_of(data), tags]
+            yield [found.id, *shown, moment(data.get("confirmed_at", 0))]
 
 
 async def tab(sheet: Sheet, name: str) -> AsyncIterator[Sequence[Cell]]:

@@ -13,6 +13,7 @@ from shared.errors import NotFound
 from shared.model.hits import settled
 from shared.model.paths import Paths
 from shared.model.report import REVENUE
+from shared.paging import every
 from shared.ports import Document, Filter, Store
 
 _FIELDS = ["row"]
@@ -40,18 +41,12 @@ async def shown(store: Store, paths: Paths, campaign: str) -> AsyncIterator[str]
 async def history(store: Store, paths: Paths, sid: str) -> AsyncIterator[str]:
     """The lines of what happened to every mail of a reader, the first moment of each, in order; those never heard of are in no line."""
     found: list[tuple[int, str, str, str]] = []
-    after = ""
-    while True:
-        page = await store.page(paths.campaigns, after=after, fields=_FIELDS)
-        for campaign in page:
-            name = campaign.data.get("row", {}).get("name", "")
-            first = await store.get(paths.delivery(campaign.id, sid))
-            later = await store.page(paths.deliveries(campaign.id), Filter(below=f"{sid}~"), sid, 50)
-            for mail in [first, *later] if first else later:
-                found += ((at, campaign.id, name, what) for at, what in _events(mail))
-        if len(page) < 300:
-            break
-        after = page[-1].id
+    async for campaign in every(store, paths.campaigns, fields=_FIELDS):
+        name = campaign.data.get("row", {}).get("name", "")
+        first = await store.get(paths.delivery(campaign.id, sid))
+        later = await store.page(paths.deliveries(campaign.id), Filter(below=f"{sid}~"), sid, 50)
+        for mail in [first, *later] if first else later:
+            found += ((at, campaign.id, name, what) for at, what in _events(mail))
     if not found:
         yield "Nothing was heard of any mail to this reader."
         return

@@ -18,6 +18,7 @@ from shared.model.paths import CONFIRM, WELCOME, Paths
 from shared.model.ref import MailRef
 from shared.model.rules import parse
 from shared.model.subscriber import REASONS, in_segment, mailable
+from shared.paging import every
 from shared.ports import Document, Filter, Store
 
 _WORDS: Mapping[int, str] = {
@@ -52,29 +53,26 @@ class Trace:
             yield line
         data = plan.data
         if campaign in (CONFIRM, WELCOME):
-            pages = [page async for page in self._pages(campaign, self.sid)]
+            ledgers = [ledger async for ledger in self._batches(campaign, self.sid)]
         else:
             answer = f" ({data['answer']})" if data.get("answer") else ""
             yield f"{campaign} is {data['state']}{answer}, to the segment “{data.get('segment') or 'not yet chosen'}”."
-            pages = [page async for page in self._pages(campaign)]
-        found = [(ledger, place) for ledger in pages if (place := _place(ledger, self.sid)) is not None]
+            if given := data.get("approval"):
+                editor = given.get("editor") or "somebody whom Google does not name"
+                shown = f"Approved with {given['code']} at {_moment(given['at'])}"
+                yield f"{shown}; the Sheet was last changed by {editor}, in its version {given.get('revision') or 'unknown'}."
+            ledgers = [ledger async for ledger in self._batches(campaign)]
+        found = [(ledger, place) for ledger in ledgers if (place := _place(ledger, self.sid)) is not None]
         for ledger, place in found:
             for line in await self._mail(campaign, ledger, place):
                 yield line
         if not found:
             yield _never(data, reader)
 
-    async def _pages(self, campaign: str, below: str = "") -> AsyncIterator[Document]:
+    def _batches(self, campaign: str, below: str = "") -> AsyncIterator[Document]:
         """The batches that may hold the reader: of a single mail's campaign those named after the sid."""
-        after = below
-        while True:
-            within = Filter(below=below + "~") if below else Filter()
-            page = await self.store.page(self.paths.batches(campaign), within, after)
-            for found in page:
-                yield found
-            if len(page) < 300:
-                return
-            after = page[-1].id
+        within = Filter(below=below + "~") if below else Filter()
+        return every(self.store, self.paths.batches(campaign), within, after=below)
 
     async def _mail(self, campaign: str, ledger: Document, place: int) -> list[str]:
         data = ledger.data

@@ -7,8 +7,8 @@ through Sheets, which does not; its time zone follows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,13 +16,14 @@ from urllib.parse import urlsplit
 from googleapiclient.http import MediaInMemoryUpload
 
 from functions.sync_sheet.workbook import FORMS, HEADERS, ensure
-from local import starting
+from local import approving, starting
 from shared.adapters.drive import FOLDER
 from shared.adapters.google_rest import Refusal, Service
 from shared.adapters.sheets import WRITING, Sheets
 from shared.errors import BadInput, NotFound, Unavailable
 from shared.model import console
 from shared.model.cells import quote
+from shared.model.tenant import Approval
 
 DRIVE = "https://www.googleapis.com/auth/drive"
 SHEET = "application/vnd.google-apps.spreadsheet"
@@ -129,6 +130,32 @@ class Workspace:
                 problems.append(str(error))
         added = [tab for tab in (starting.START, *HEADERS) if tab not in before]
         return Filled(added, found.mended or not shown, found.zone, problems)
+
+    async def approval(self, sheet: str, rule: Approval, approvers: Sequence[str]) -> tuple[list[str], list[str], Approval]:
+        """Add what a workbook lacks in which campaigns need approval. What was made, what is left for a person to do, and the rule with
+        the tabs that it is about: those that it names, or as they are now."""
+
+        async def found() -> tuple[Any, int]:
+            tabs = (await Sheets(sheet, self._sheets_endpoint).workbook()).tabs
+            ranges = [quote(tab) for tab in (console.CAMPAIGNS, console.TEAM) if tab in tabs]
+            got = await self._sheets.call(
+                "spreadsheets",
+                lambda books: books.get(spreadsheetId=sheet, fields=approving.FIELDS, ranges=ranges),
+            )
+            return got["sheets"], max(tabs.values())
+
+        sheets, last = await found()
+        plan = approving.planned(sheets, last, rule, approvers)
+        if plan.requests:
+            body = {"requests": plan.requests}
+            await self._sheets.call("spreadsheets", lambda books: books.batchUpdate(spreadsheetId=sheet, body=body), write=True)
+        if plan.left:
+            return plan.made, plan.left, rule
+        made, _ = await found()
+        rule = rule if rule.tabs else replace(rule, tabs=approving.tabs_of(made))
+        if doubt := approving.doubts(made, rule):
+            plan.left.append(f"no approval counts yet: {doubt}")
+        return plan.made, plan.left, rule
 
     async def upload(self, folder: str, name: str, data: bytes) -> None:
         """Add a file. Raises Refusal with a reason of NO_STORAGE when the caller cannot own files there."""

@@ -241,17 +241,42 @@ class Workbook:
     looks: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """A part of a tab that not everybody may edit. `place`: top, left (from 0), bottom, right (exclusive, None is open). `hard`: others are
+    kept out, not only warned. `editors`: the addresses of all who may, in small letters; None when they cannot be told one by one."""
+
+    place: tuple[int, int, int | None, int | None]
+    hard: bool
+    editors: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A tab's rows as displayed and, cell by cell, as text that somebody typed: "" for what a formula shows, there or from another cell;
+    and its protections at that moment."""
+
+    id: int  # of the tab, whatever it is called
+    shown: list[list[str]]
+    typed: list[list[str]]
+    protections: tuple[Protection, ...] = ()
+
+
 class Sheet(Protocol):
     """One workbook. Ranges are A1 notation with the tab's title ("Results!A2:F"). Raises Unavailable, NotFound, BadInput."""
 
     async def workbook(self) -> Workbook: ...
 
-    async def add_tabs(self, titles: Sequence[str]) -> None:
-        """Make the tabs that do not exist yet; one frozen header row each."""
+    async def add_tabs(self, titles: Sequence[str], columns: Mapping[str, int] | None = None) -> None:
+        """Make the tabs that do not exist yet; one frozen header row each, and so many columns, 26 where `columns` does not say."""
         ...
 
     async def read(self, ranges: Sequence[str]) -> list[list[list[str]]]:
         """For each range its rows as displayed text; trailing empty cells and rows are left out, as Sheets does."""
+        ...
+
+    async def guarded(self, tabs: Sequence[str]) -> dict[str, Guarded]:
+        """Tab -> its cells and protections, all at one moment."""
         ...
 
     async def write(self, updates: Mapping[str, Rows], *, formulas: bool = False) -> None:
@@ -278,7 +303,8 @@ DOCUMENT = "application/vnd.google-apps.document"  # the `mime` of a Google Doc
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A Drive file. `version` grows with every change; `modified` is RFC 3339; `md5` is "" and `size` 0 for Google Docs."""
+    """A Drive file. `version` grows with every change; `modified` is RFC 3339; `md5` is "" and `size` 0 for Google Docs. `folder` is
+    where it is below the folder listed: "" for its top, "news", "news/spring"."""
 
     id: str
     name: str
@@ -287,17 +313,22 @@ class File:
     modified: str
     md5: str
     size: int  # bytes
+    folder: str = ""
 
 
 class Drive(Protocol):
     """Files people keep in a folder. Raises Unavailable, NotFound, BadInput."""
 
     async def list(self, folder: str) -> list[File]:
-        """All files directly in the folder that are not in the bin, by name."""
+        """All files in the folder and in those inside that are not in the bin, by folder and name: the top first."""
         ...
 
     async def download(self, file: str) -> bytes:
-        """The content; a Google Doc's as Markdown."""
+        """The content; a Google Doc's as the HTML that Google makes of it."""
+        ...
+
+    async def edited(self, file: str) -> tuple[str, str]:
+        """Who changed a file last, by address ("" when that is not shown), and its version."""
         ...
 
 

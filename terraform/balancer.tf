@@ -72,33 +72,10 @@ resource "google_compute_backend_service" "step" {
 
 # --- Pictures for mails
 
-# An operator puts them there: gcloud storage cp logo.png gs://PROJECT-assets/assets/ and https://DOMAIN/assets/logo.png shows it.
-# Mails already out go on asking for them: a new picture gets a new name, and none is removed.
-resource "google_storage_bucket" "assets" {
-  # checkov:skip=CKV_GCP_62:public pictures; nobody needs to know who looked
-  # checkov:skip=CKV_GCP_78:an operator has the originals
-  # checkov:skip=CKV_GCP_114:the pictures in mails are for everybody
-  for_each                    = local.front
-  name                        = "${var.project}-assets"
-  location                    = local.bucket_location
-  uniform_bucket_level_access = true
-  public_access_prevention    = "inherited" # an organisation may still forbid public buckets
-  depends_on                  = [google_project_service.api]
-}
-
-# Anybody may fetch what they know the name of; roles/storage.objectViewer would also let them list everything.
-resource "google_storage_bucket_iam_member" "assets" {
-  # checkov:skip=CKV_GCP_28:the pictures in mails are for everybody
-  for_each = local.front
-  bucket   = google_storage_bucket.assets[each.key].name
-  role     = "roles/storage.legacyObjectReader"
-  member   = "allUsers"
-}
-
 resource "google_compute_backend_bucket" "assets" {
   for_each    = local.front
   name        = "pipeline-assets"
-  bucket_name = google_storage_bucket.assets[each.key].name
+  bucket_name = google_storage_bucket.assets.name # see storage.tf
   enable_cdn  = true
   cdn_policy {
     cache_mode  = "CACHE_ALL_STATIC"

@@ -34,6 +34,8 @@ locals {
         BOUNCE_DOMAIN = var.bounce_domain == null ? "" : var.bounce_domain
         DKIM_DOMAIN   = try(var.dkim.domain, "")
         DKIM_SELECTOR = try(var.dkim.selector, "")
+        ASSETS_BUCKET = google_storage_bucket.assets.name
+        ASSETS_URL    = "${local.assets_url}/assets"
       }
       timeout = 170, memory = "1Gi", cpu = "1", concurrency = 1, min = 0, max = 2
     }
@@ -163,6 +165,8 @@ locals {
   # https://cloud.google.com/run/docs/triggering/https-request#deterministic
   endpoint   = { for step in local.private : step => "https://${local.service[step]}-${data.google_project.this.number}.${local.region}.run.app" }
   public_url = var.domain == null ? "https://${local.region}-${var.project}.cloudfunctions.net" : "https://${var.domain}"
+  # Without a domain Cloud Storage itself shows the pictures of mails; with one the load balancer does, and keeps copies near readers.
+  assets_url = var.domain == null ? "https://storage.googleapis.com/${google_storage_bucket.assets.name}" : local.public_url
 
   env = { for step, given in local.deployed : step => merge(
     {
@@ -238,6 +242,7 @@ resource "google_cloudfunctions2_function" "step" {
     google_secret_manager_secret_iam_member.reader,
     google_project_iam_member.sources,
     google_storage_bucket_iam_member.objects,
+    google_storage_bucket_iam_member.pictures,
   ]
 }
 

@@ -14,7 +14,7 @@ output "firestore_database" {
 }
 
 output "share_with" {
-  description = "Accounts that the Sheet and the template folder are shared with: sync_sheet writes the Sheet, launch reads both."
+  description = "Accounts that the Sheet and the template folder are shared with: sync_sheet writes the Sheet, launch reads it, and both read the folder."
   value       = { for step in ["launch", "sync_sheet"] : step => google_service_account.step[step].email }
 }
 

@@ -58,6 +58,35 @@ resource "google_storage_bucket" "objects" {
   }
 }
 
+# The pictures in mails: launch puts them there, under their hash. An operator may add more: gcloud storage cp logo.png
+# gs://PROJECT-assets/assets/ and ASSETS_URL/logo.png shows it. Mails already out go on asking for them: a new picture gets a new name,
+# and none is removed.
+resource "google_storage_bucket" "assets" {
+  # checkov:skip=CKV_GCP_62:public pictures; nobody needs to know who looked
+  # checkov:skip=CKV_GCP_78:an object is named by its content and never changes
+  # checkov:skip=CKV_GCP_114:the pictures in mails are for everybody
+  name                        = "${var.project}-assets"
+  location                    = local.bucket_location
+  uniform_bucket_level_access = true
+  public_access_prevention    = "inherited" # an organisation may still forbid public buckets
+  depends_on                  = [google_project_service.api]
+}
+
+# Anybody may fetch what they know the name of; roles/storage.objectViewer would also let them list everything.
+resource "google_storage_bucket_iam_member" "assets" {
+  # checkov:skip=CKV_GCP_28:the pictures in mails are for everybody
+  bucket = google_storage_bucket.assets.name
+  role   = "roles/storage.legacyObjectReader"
+  member = "allUsers"
+}
+
+# Only new ones: nothing here is ever replaced.
+resource "google_storage_bucket_iam_member" "pictures" {
+  bucket = google_storage_bucket.assets.name
+  role   = "roles/storage.objectCreator"
+  member = google_service_account.step["launch"].member
+}
+
 resource "google_storage_bucket" "sources" {
   # checkov:skip=CKV_GCP_62:holds our own code alone
   # checkov:skip=CKV_GCP_78:an object is named by its content and never changes

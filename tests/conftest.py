@@ -1,14 +1,18 @@
 """Rules for every test: no network unless the test is marked `network` or `slow` (then 127.0.0.1 only), and under STRICT=1 nothing is
 skipped. The end of the run says what was left out, and how many contract tests ran on which implementation of a port.
 
-`make test` runs on two processes (pytest-xdist), a file of tests at a time.
+`make test` runs on two processes (pytest-xdist), a file of tests at a time, the longest first. Temporary files are in memory where
+there is room for them: the embedded store syncs each commit, and on a disk the tests of the steps mostly wait for that.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 from collections import Counter, defaultdict
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -22,6 +26,27 @@ __all__ = ["emulators"]  # for any test
 
 LEFT_OUT = "left out"
 CONTRACT = "contract"  # the property of a test's report: port, implementation
+MEMORY = Path("/dev/shm")
+ROOM = 2 << 30  # bytes free; passed tests leave nothing behind
+LONGEST = (  # much work in few tests: one of them begun last would leave the other process idle
+    "chaos/test_chaos",
+    "terraform/test_mutants",
+    "twin/test_week",
+    "twin/test_demo",
+    "twin/test_demo_emulators",
+    "faults/test_faults",
+    "terraform/test_deployment",
+    "terraform/test_provider",
+    "terraform/test_bigquery",
+    "terraform/test_calls",
+    "terraform/test_checkov",
+    "steps/test_sync_million",
+    "steps/test_sheet_edits",
+    "steps/test_sending_limits",
+    "fuzz/test_fuzz",
+    "house/test_staged",
+    "hostile/test_hostile",
+)
 _skipped: list[str] = []
 _ran: Counter[object] = Counter()  # "Store sqlite" -> tests
 
@@ -35,6 +60,13 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("strict", deadline=None, derandomize=True)  # a change lands or not for what it is
     hypothesis.settings.load_profile("strict" if os.environ.get("STRICT") else "laptop")
     config.pluginmanager.register(recorded.Run(), "recorded")
+    if "TMPDIR" not in os.environ and _in_memory():
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+
+def _in_memory() -> bool:
+    """Whether temporary files may go to memory; tests also run programs there."""
+    return os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +79,8 @@ def _network(request: pytest.FixtureRequest) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    first = {Path(__file__).parent / f"{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
     for item in items:
         cls: type = getattr(item, "cls", None) or object
         for base in cls.__mro__[1:]:

@@ -22,6 +22,7 @@ from shared.logs import log
 from shared.model.batch import BATCH_SIZE
 from shared.model.paths import Paths
 from shared.model.provider import Provider
+from shared.paging import PAGE
 from shared.ports import Data, Document, Filter, Merge, Store
 
 from . import warmup
@@ -31,7 +32,6 @@ from .way import Way
 FIELDS: Final = ("source", "swept", "grants", "granted", "group", "tally", "read_all")  # of a batch, for `stamp`
 ATTEMPTS: Final = 5
 CHUNK: Final = 400  # batches in one commit
-PAGE: Final = 300
 MORE: Final = 20  # mails that a range may have beyond those expected
 
 _Plan = Callable[[Sequence[Document]], dict[str, Data]]  # path -> changes; moves the ways along

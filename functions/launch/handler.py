@@ -6,34 +6,37 @@ a template is kept by its hash, batches are created under fixed ids, and a campa
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from shared.errors import BadInput, Conflict, NotFound, Unavailable
 from shared.links import Links
 from shared.logs import log
+from shared.mail.assets import Assets
 from shared.model import console
 from shared.model.campaign import answered
 from shared.model.moments import CLOCK, moment
 from shared.model.paths import CONFIRM, TEST, WELCOME, MailTests, Paths
 from shared.model.provider import Provider
-from shared.model.subscriber import EVERYONE
 from shared.model.tenant import Tenant
+from shared.paging import every
 from shared.ports import Bus, Clock, Create, Document, Drive, File, Filter, Merge, Objects, Sheet, Store, Write
 
-from . import pace, recent, rows, sends, testing
+from . import approval, recent, rows, sends, testing
 from .allowance import Allowances
-from .freeze import find, freeze, letters
-from .preflight import FIELDS, SAMPLE, Audience, Checks, preflight, thawed
-from .preflight_report import Report
+from .freeze import current, find, is_aside, languages, letters
+from .parts import unchanged
+from .preflight import Checks, thawed
+from .preflight_report import checked
 from .release import Singles
 from .rows import Row
-from .segment import WAITING, rule_of
+from .segment import rule_of
+from .start import Start
 from .sweep import settle, sweep
+from .templates import Templates
 from .tick import Tick
 from .wishes import unseen, wish
 
@@ -44,7 +47,7 @@ ENOUGH: Final = 90_000  # ms after which a tick begins no more of them; it is en
 @dataclass(frozen=True)
 class Launch:
     """The step's dependencies. `providers`: the ways out for mail as far as they have limits, () for none. `pepper` makes subscriber
-    ids; without one no test mail goes out, since nobody could say who must not be mailed."""
+    ids; without one no test mail goes out, since nobody could say who must not be mailed. `assets`: see `Start`."""
 
     store: Store
     bus: Bus
@@ -58,6 +61,13 @@ class Launch:
     providers: Sequence[Provider] = ()
     checks: Checks = field(default_factory=Checks)
     pepper: bytes = field(default=b"", repr=False)
+    assets: Assets | None = None
+    _templates: Templates = field(default_factory=Templates, init=False)
+
+    @cached_property
+    def _start(self) -> Start:
+        stores = self.store, self.objects, self.drive, self.links, self.paths
+        return Start(*stores, self.tenant, self.checks, self.pepper, self.assets)
 
     async def handle(self) -> None:
         """One tick. A Sheet or Drive that does not answer stops new campaigns, never those on their way."""
@@ -65,12 +75,14 @@ class Launch:
         now, files = self.clock.now(), None
         allowances = await Allowances.open(self.store, self.paths, self.providers, now)
         tick = Tick(self.store, self.bus, self.objects, self.paths, allowances, self.clock)
+        needed = self.tenant.approval
+        gate = approval.Gate(self.sheet, self.drive, self.tenant.sheet, needed) if needed else None
         try:
             workbook = await self.sheet.workbook()
             files = await self.drive.list(self.tenant.folder)
             await self._system_mails(files)
             if console.CAMPAIGNS in workbook.tabs:  # else sync_sheet makes it at its next tick
-                await self._rows(workbook.zone, files, tick)
+                await self._rows(workbook.zone, files, tick, gate)
         except (Unavailable, NotFound) as error:
             log("ERROR", f"the Sheet or the Drive folder cannot be read: {error}")
         except BadInput as error:  # a header that cannot be trusted
@@ -88,7 +100,7 @@ class Launch:
         long = []
         for id, campaign in list(tick.campaigns.items()):
             async with _left_to_the_next(id):
-                if campaign.data["state"] == "scheduled" and not await self._start(campaign, files, tick):
+                if campaign.data["state"] == "scheduled" and not await self._start.due(campaign, files, tick, gate):
                     continue
                 if tick.long(id):
                     long.append(id)
@@ -96,6 +108,12 @@ class Launch:
                     await tick.advance(id)
         await self._prepare(long, now + ENOUGH, tick)
         await allowances.report()
+        if files is not None:
+            async with _left_to_the_next("the templates"):
+                identity = self.tenant.identity
+                await self._templates.look(
+                    self.store, self.paths, self.drive, self.links, identity, files, self.clock, now + ENOUGH, self.assets
+                )
 
     async def _prepare(self, long: Sequence[str], latest: int, tick: Tick) -> None:
         """Go on with the cuts that take more than one tick, when everybody else had their turn: an equal share of the time for each."""
@@ -113,14 +131,10 @@ class Launch:
             data = known.data if known else {}
             mail = data.get("mail", {})
             try:
-                file = find(files, name)
-                if (mail.get("file"), mail.get("version"), mail.get("identity")) == (
-                    file.id,
-                    file.version,
-                    asdict(self.tenant.identity),
-                ):
+                top = [file for file in files if not file.folder or is_aside(file)]
+                if unchanged(mail, top) and current(mail, find(top, name), languages(top, name), self.tenant.identity):
                     continue
-                fresh = await self._freeze(file, name, single=name == CONFIRM)
+                fresh = await self._start.frozen(top, name, name, single=name == CONFIRM)
                 changes = {"kind": "system", "state": "running", "mail": fresh, **answered("", self.clock.now())}
             except BadInput as error:
                 if data.get("answer") == str(error):
@@ -129,14 +143,9 @@ class Launch:
                 changes = {"kind": "system", "state": "running", **answered(str(error), self.clock.now())}
             await self.store.commit([Merge(self.paths.campaign(name), changes)])
 
-    async def _freeze(self, file: File, campaign: str, subject: str = "", single: bool = False) -> dict[str, Any]:
-        return await freeze(
-            self.drive, self.objects, self.links, file, campaign, self.tenant.identity, subject=subject, single=single
-        )
-
     # --- rows ---
 
-    async def _rows(self, zone: str, files: Sequence[File], tick: Tick) -> None:
+    async def _rows(self, zone: str, files: Sequence[File], tick: Tick, gate: approval.Gate | None) -> None:
         """Act on the rows that changed since the last tick; one read when none did. A campaign's change and what was seen of its row are
         one commit, so that a command is not given twice; it is refused when another tick has seen rows since this one began to read."""
         seen = await self.store.get(self.paths.console)
@@ -146,6 +155,8 @@ class Launch:
         version = seen.version if seen else None
         known = seen.data.get("rows", {}) if seen else {}
         changed = [row for row in rows.read(cells) if known.get(row.id) != row.hash]
+        if gate:
+            gate.hints = approval.hinted(cells)
         if not changed:
             return
         documents = await self.store.get_many([self.paths.campaign(row.id) for row in changed])
@@ -178,7 +189,8 @@ class Launch:
                 return await self._preview(row, zone, files, tick.now), []
             if row.wanted == console.TEST.lower():
                 return await self._test(row, document, zone, files, tick.now)
-        return wish(row, document, zone, tick.now), []
+        changes = wish(row, document, zone, tick.now)
+        return approval.wished(changes, document) if self.tenant.approval else changes, []
 
     async def _preview(self, row: Row, zone: str, files: Sequence[File], now: int) -> dict[str, Any]:
         """All that stands in the way of a row, as a Go at this moment would find it; it looks again whenever the row changes."""
@@ -186,12 +198,13 @@ class Launch:
             rows.start(row.schedule, zone, now)
             row.options(zone)
             await rule_of(self.store, self.paths, row.segment, 0)
-            mail, expected, report = await self._fit(row.id, row.fields, files)
+            mail, expected, report = await self._start.fit(row.id, row.fields, files)
             shown = await testing.looks(await thawed(self.objects, row.id, mail), self.links, now)
             found = f"Nothing stands in the way: {expected:,} reader{'s' * (expected != 1)}, {shown}. {report.sentence()}".strip()
+            seen = checked(report, now)
         except BadInput as error:
-            found = str(error)
-        return {"row": row.fields, **answered(f"Preview at {moment(now, zone, CLOCK)}. {found}", now)}
+            found, seen = str(error), checked(error, now)
+        return {"row": row.fields, **seen, **answered(f"Preview at {moment(now, zone, CLOCK)}. {found}", now)}
 
     async def _test(
         self, row: Row, document: Document | None, zone: str, files: Sequence[File], now: int
@@ -207,13 +220,15 @@ class Launch:
                 raise BadInput("Test mails are not set up here. Please tell your operator.")
             language = self.tenant.identity.language
             who = await testing.readers(self.store, self.paths, self.pepper, row.test_to, language)
-            mail = await self._freeze(find(letters(files), row.template), TEST, row.subject)
-            mail["subject"] = testing.subject(await thawed(self.objects, TEST, mail))
+            gone = await testing.room(self.store, self.paths, len(who), now) if self.tenant.approval else 0
+            mail = await self._start.frozen(letters(files), row.template, TEST, row.subject)
+            for one in (*mail.get("languages", {}).values(), mail):
+                one["subject"] = testing.subject(await thawed(self.objects, TEST, {**mail, **one}))
         except BadInput as error:
             return unseen(row, document, str(error), now), []
         ways = [provider.name for provider in self.providers]
         said = f"At {moment(now, zone, CLOCK)}: {testing.said(who)}"
-        return {"row": row.fields, **answered(said, now)}, testing.mails(self.paths, row.id, mail, who, ways, now)
+        return {"row": row.fields, **answered(said, now)}, testing.mails(self.paths, row.id, mail, who, ways, now, gone)
 
     async def _again(self, row: Row, document: Document | None, zone: str, tick: Tick) -> dict[str, Any]:
         """What has to change for a campaign to be sent again, or why it is not."""
@@ -227,15 +242,9 @@ class Launch:
         except BadInput as error:
             return {"row": row.fields, **answered(str(error), tick.now)}
         if document and "preparing" in changes:
-            changes["recent"] = await self._recent(Document(document.path, "", {**document.data, **changes}), tick)
+            begun = Document(document.path, "", document.data | changes)
+            changes["recent"] = await recent.first(self.store, self.paths, begun, tick.now)
         return changes
-
-    async def _recent(self, campaign: Document, tick: Tick) -> list[dict[str, Any]]:
-        """Whose mails count for the cap of a campaign that begins to send."""
-        if not recent.capped(campaign.data):
-            return []
-        days = campaign.data["policy"].get("days", 1)
-        return recent.of(campaign, await recent.lately(self.store, self.paths, days, tick.now))
 
     def _write(self, campaign: str, document: Document | None, changes: dict[str, Any]) -> Create | Merge:
         path = self.paths.campaign(campaign)
@@ -247,90 +256,8 @@ class Launch:
 
     async def _active(self) -> list[Document]:
         """Those that get what providers have left first come first."""
-        found: list[Document] = []
-        while True:
-            page = await self.store.page(self.paths.campaigns, Filter(equals=("active", True)), found[-1].id if found else "")
-            found += page
-            if len(page) < 300:
-                return sorted(found, key=lambda one: recent.turn(one.id, one.data))
-
-    async def _start(self, campaign: Document, files: Sequence[File] | None, tick: Tick) -> bool:
-        """Freeze the mail and count the audience of a campaign that is due; whether it runs then. `files`: None when they cannot be read.
-        A fault sends the campaign back to draft with its sentence."""
-        row, data = campaign.data["row"], campaign.data
-        if data["at"] > tick.now or files is None:
-            return False
-        try:
-            rule = await rule_of(self.store, self.paths, row["segment"], data["at"])
-            if rule is None:
-                if data.get("answer") != WAITING:
-                    await tick.save(campaign.id, answered(WAITING, tick.now))
-                return False
-            mail, expected, report = await self._fit(campaign.id, row, files)
-        except BadInput as error:
-            sentence = f"{error} Then choose Draft, and Go once the row says so."
-            await tick.save(campaign.id, {"state": "draft", "active": False, **answered(sentence, tick.now)})
-            return False
-        by_roster = data.get("when") or tick.allowances.warming
-        parts = 0 if by_roster else math.ceil(expected / pace.size(data.get("rate", 0)))
-        policy = dict(self.tenant.policy)
-        if policy:
-            policy["zone"] = policy.get("zone") or data["zone"]
-        changes = {
-            "state": "running",
-            "mail": mail,
-            "segment": row["segment"],
-            **rule,
-            "frozen_at": tick.now,
-            "expected": expected,
-            "cut": False,
-            "sends": [{"key": "", "kind": "all", "expected": expected, "parts": parts, "at": tick.now}],
-            "policy": policy,
-            "preflight": asdict(report),
-            "next_at": 0,
-            "until": 0,
-        }
-        changes |= answered(f"{sends.sending(data | changes)}. {report.sentence()}".strip(), tick.now)
-        changes["recent"] = await self._recent(Document(campaign.path, "", data | changes), tick)
-        await tick.save(campaign.id, changes)
-        await self.store.commit([Merge(self.paths.console, {f"audiences.{_digest(row['segment'])}": expected})])
-        for other in tick.campaigns:
-            await tick.acquaint(other)  # before the first mail of this one
-        return True
-
-    async def _fit(self, campaign: str, row: Mapping[str, str], files: Sequence[File]) -> tuple[dict[str, Any], int, Report]:
-        """The mail of a row, frozen, how many it goes to, and what is worth a look; raises BadInput when it must not go."""
-        mail = await self._freeze(find(letters(files), row["template"]), campaign, row["subject"])
-        segment = row["segment"]
-        expected = await self.store.count(self.paths.subscribers, Filter(contains=("segments", segment)))
-        if not expected:
-            there = "confirmed yet" if segment == EVERYONE else f"in the segment “{segment[:40]}” yet"
-            raise BadInput(f"Nobody is {there}.")
-        return mail, expected, await self._preflight(campaign, mail, segment, expected)
-
-    async def _preflight(self, campaign: str, mail: Mapping[str, Any], segment: str, expected: int) -> Report:
-        """What speaks against this mail to this audience; raises BadInput when it must not go."""
-        within, most = Filter(contains=("segments", segment)), min(SAMPLE, max(5, expected // 100))
-        sample = await self.store.page(self.paths.subscribers, within, limit=most, fields=[*FIELDS, "segments"])
-        seen = await self.store.get(self.paths.console, ["audiences"])
-        report = await preflight(
-            await thawed(self.objects, campaign, mail),
-            links=self.links,
-            dns=self.checks.dns,
-            spam=self.checks.spam,
-            audience=Audience(segment, expected, [one.data for one in sample]),
-            previous=seen.data.get("audiences", {}).get(_digest(segment)) if seen else None,
-            sending=self.checks.sending,
-        )
-        log("INFO", "preflight", campaign=campaign, **asdict(report))
-        if report.faults:
-            raise BadInput(report.sentence())
-        return report
-
-
-def _digest(segment: str) -> str:
-    """A segment's name as the name of a field."""
-    return hashlib.sha256(segment.encode()).hexdigest()[:16]
+        found = [one async for one in every(self.store, self.paths.campaigns, Filter(equals=("active", True)))]
+        return sorted(found, key=lambda one: recent.turn(one.id, one.data))
 
 
 @asynccontextmanager

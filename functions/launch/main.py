@@ -5,8 +5,10 @@ from __future__ import annotations
 import functions_framework.aio
 
 from shared.adapters.drive import GoogleDrive
+from shared.adapters.google_pictures import GooglePictures
 from shared.adapters.sheets import Sheets
 from shared.links import Links
+from shared.mail.assets import MAX_PICTURE, Assets
 from shared.model import provider
 from shared.model.paths import Paths
 from shared.model.tenant import Tenant
@@ -14,7 +16,7 @@ from shared.once import once
 from shared.push import ticked
 from shared.stack.bus import open_bus
 from shared.stack.clock import open_clock
-from shared.stack.objects import open_objects
+from shared.stack.objects import open_assets, open_objects
 from shared.stack.secrets import only_pepper, open_secrets
 from shared.stack.store import open_store
 from shared.tokens import Tokens
@@ -36,9 +38,10 @@ async def built(tenant: Tenant) -> Launch:
     links, pepper = Links(given.public_url, await Tokens.load(secrets, clock)), await only_pepper(secrets)
     spam = Spamd(given.spamd_host) if given.spamd_host else None
     checks = Checks(Resolver(), spam, Sending(given.bounce_domain, given.dkim_domain, given.dkim_selector))
-    return Launch(
-        open_store(given), open_bus(given), clock, open_objects(given), sheet, drive, links, paths, tenant, ways, checks, pepper
-    )
+    fetch = None if given.drive_endpoint else GooglePictures(MAX_PICTURE).fetch
+    assets = Assets(drive, open_assets(given, given.assets_bucket), given.assets_url, fetch) if given.assets_url else None
+    stores = open_store(given), open_bus(given), clock, open_objects(given)
+    return Launch(*stores, sheet, drive, links, paths, tenant, ways, checks, pepper, assets)
 
 
 async def step() -> Launch:

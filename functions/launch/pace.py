@@ -13,6 +13,7 @@ from shared.errors import BadInput
 from shared.model import batch
 from shared.model.cells import short
 from shared.model.moments import zone_of
+from shared.paging import PAGE
 from shared.ports import Document
 
 HOUR: Final = 3_600_000
@@ -20,7 +21,6 @@ AHEAD: Final = 60_000  # ms: what goes before the next tick
 PART: Final = 5 / 60  # of an hour: what a batch of a slow campaign holds of its rate
 SMALLEST: Final = 20  # mails of such a batch, at least
 MOST: Final = 10_000_000  # mails an hour
-PAGE: Final = 300
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 _NUMBER = r"(\d{1,3}(?:[,.'\u2019 \u00a0\u202f]\d{3})+|\d+)"

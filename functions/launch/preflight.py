@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
+from types import MappingProxyType
 from typing import Any
 
 from shared.errors import BadInput, Unavailable
 from shared.links import Links
 from shared.logs import log
 from shared.mail.compile import CompiledMail, Recipient, compile
-from shared.mail.source import Identity, Source
+from shared.mail.source import Source, best
 from shared.mail.source import read as read_template
+from shared.mail.source import thawed as source_of
 from shared.model.ref import MailRef
 from shared.model.subscriber import country_of, segments_of
 from shared.ports import Objects
@@ -26,7 +28,7 @@ from shared.ports import Objects
 from . import preflight_content, preflight_domain, preflight_spamd, preflight_variables
 from .freeze import CONFIRM_URL, KNOWN
 from .preflight_domain import Dns, Sending
-from .preflight_report import Report
+from .preflight_report import Report, by_file
 from .preflight_spamd import MAX_MAIL, Spam
 
 SECONDS = 10.0  # for DNS and SpamAssassin together
@@ -62,15 +64,7 @@ class Checks:
 
 async def thawed(objects: Objects, campaign: str, mail: Mapping[str, Any]) -> Source:
     """The source of a campaign's frozen `mail`; raises NotFound."""
-    return Source(
-        name=mail["name"],
-        data=await objects.get(mail["object"]),
-        subject=mail["subject"],
-        campaign=campaign,
-        identity=Identity(**mail["identity"]),
-        bulk=mail["bulk"],
-        tracked=mail["tracked"],
-    )
+    return source_of(mail, await objects.get(mail["object"]), campaign)
 
 
 async def preflight(
@@ -82,11 +76,15 @@ async def preflight(
     audience: Audience,
     previous: int | None,
     sending: Sending = Sending(),
+    spoken: Mapping[str, Source] = MappingProxyType({}),
     seconds: float = SECONDS,
 ) -> Report:
     """Every check. `dns`, `spam`: None where there is none. `previous`: how many the segment's last campaign expected, None for the
-    first. Raises nothing for what it finds; takes at most `seconds` longer than compiling and reading the mail."""
-    report, domain, score = Report(), Report(), Report()
+    first. `spoken`: the mail in other languages, each looked at as those get it who speak that. Raises nothing for what it finds; takes
+    at most `seconds` longer than compiling and reading the mails."""
+    report, domain, asked = Report(), Report(), Report()
+    contents: dict[str, Report] = {}
+    examples: dict[str, bytes] = {}
     people = [values(one) for one in audience.sample[:SAMPLE] if audience.segment in segments_of(one)]
     looking = asyncio.create_task(
         _bounded(
@@ -97,15 +95,20 @@ async def preflight(
         )
     )
     try:
-        content, example = await asyncio.to_thread(_inspect, mail, links, people)
-        report.add(content)
-        if example is not None:
-            await _bounded(_score(score, example, spam), seconds, score, "SpamAssassin was not asked to the end: {}.")
+        for language, source in {"": mail, **spoken}.items():
+            whose = [one for one in people if best(spoken, one["language"]) == language]
+            contents[source.name], example = await asyncio.to_thread(_inspect, source, links, whose)
+            if example is not None:
+                examples[source.name] = example[: MAX_MAIL + 1]
+        scores = {name: Report() for name in examples}
+        await _bounded(_score(scores, examples, spam), seconds, asked, "SpamAssassin was not asked to the end: {}.")
     finally:
         await looking
+    report.add(by_file(contents))
     report.add(_jump(audience, previous))
     report.add(domain)
-    report.add(score)
+    report.add(by_file(scores))
+    report.add(asked)
     return report
 
 
@@ -120,13 +123,16 @@ async def _bounded(work: Awaitable[None], seconds: float, report: Report, senten
         report.notes.append(sentence.format(error))
 
 
-async def _score(report: Report, mail: bytes, spam: Spam | None) -> None:
-    if spam is None:
-        report.notes.append("The mail was not scored for spam: no SpamAssassin is set up here.")
-    elif len(mail) > MAX_MAIL:
-        report.notes.append(f"The mail was not scored for spam: SpamAssassin looks at no more than {MAX_MAIL // 1024} KB.")
-    else:
-        report.add(preflight_spamd.judge(await spam.score(mail)))
+async def _score(reports: Mapping[str, Report], mails: Mapping[str, bytes], spam: Spam | None) -> None:
+    for name, mail in mails.items():
+        if spam is None:
+            reports[name].notes.append("The mail was not scored for spam: no SpamAssassin is set up here.")
+        elif len(mail) > MAX_MAIL:
+            reports[name].notes.append(
+                f"The mail was not scored for spam: SpamAssassin looks at no more than {MAX_MAIL // 1024} KB."
+            )
+        else:
+            reports[name].add(preflight_spamd.judge(await spam.score(mail)))
 
 
 def _jump(audience: Audience, previous: int | None) -> Report:
@@ -160,7 +166,7 @@ def _inspect(source: Source, links: Links, people: Sequence[Mapping[str, Any]]) 
     """All that needs no network, and one finished mail; None when not one can be made."""
     report = Report()
     try:
-        compiled = compile(source, links, KNOWN, frozenset() if source.bulk else CONFIRM_URL)
+        compiled = compile(replace(source, numbered=()), links, KNOWN, frozenset() if source.bulk else CONFIRM_URL)
         template = read_template(source)
     except BadInput as error:
         report.faults.append(str(error))
@@ -170,7 +176,7 @@ def _inspect(source: Source, links: Links, people: Sequence[Mapping[str, Any]]) 
     report.add(preflight_variables.check(template, compiled.variables, people))
     extra = {} if source.bulk else {"confirm_url": f"{links.base}/subscribe/confirm/"}
     empty, odd = dict.fromkeys(values({}), ""), dict.fromkeys(values({}), _ODD)
-    shapes = _shapes(people) or [{"name": _NAME, "language": source.identity.language, "country": "", "tags": []}]
+    shapes = _shapes(people) or [{"name": _NAME, "language": template.language, "country": "", "tags": []}]
     made = [_make(compiled, _made_up(shape), extra, "somebody like your subscribers", report) for shape in shapes]
     for whom, fields in [
         *(("one of your subscribers", shape) for shape in shapes),

@@ -22,11 +22,11 @@ from shared.logs import log
 from shared.model import batch
 from shared.model.paths import Paths
 from shared.model.subscriber import mailable
+from shared.paging import PAGE, every
 from shared.ports import Clock, Filter, Objects, Store
 
 from . import cut, slots
 
-PAGE: Final = 300
 LANES: Final = 8  # slices that are looked at at once
 SLICE: Final = 3000  # readers of a slice, at most about
 SLICES: Final = 1 << 16
@@ -201,26 +201,17 @@ class Preparing:
     async def _segment(self, edge: Mapping[str, str], rosters: cut.Rosters) -> None:
         """Everybody in the segment, at a read each. The index is believed: send_batch judges everybody again, and so the ledger says what
         became of those who left since."""
-        within, after = Filter(contains=("segments", self.data["segment"]), below=edge["high"] or None), edge["low"]
-        while True:
-            page = await self.store.page(self.paths.subscribers, within, after, PAGE, rosters.fields)
-            for found in page:
-                rosters.add(found.id, found.data)
-            if len(page) < PAGE:
-                return
-            after = page[-1].id
+        within = Filter(contains=("segments", self.data["segment"]), below=edge["high"] or None)
+        async for found in every(self.store, self.paths.subscribers, within, rosters.fields, edge["low"]):
+            rosters.add(found.id, found.data)
 
     async def _openers(self, edge: Mapping[str, str]) -> set[str]:
         """Who opened any of the campaign's mails, or clicked in it: a read for each, and for each label."""
         found: set[str] = set()
         for label in _LABELS:
-            within, after = Filter(contains=("labels", label), below=edge["high"] or None), edge["low"]
-            while True:
-                page = await self.store.page(self.paths.deliveries(self.campaign), within, after, PAGE, ["labels"])
-                found.update(delivery.id.partition(".")[0] for delivery in page)
-                if len(page) < PAGE:
-                    break
-                after = page[-1].id
+            within = Filter(contains=("labels", label), below=edge["high"] or None)
+            async for delivery in every(self.store, self.paths.deliveries(self.campaign), within, ["labels"], edge["low"]):
+                found.add(delivery.id.partition(".")[0])
         return found
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from shared.model.paths import Paths
+from shared.paging import every
 from shared.ports import Document, Store
 
 DAY: Final = 86_400_000
-PAGE: Final = 300
 _FIELDS: Final = ["kind", "answered_at", "segment", "rule", "frozen_at", "priority", "sends"]
 
 
@@ -43,13 +43,14 @@ def turn(id: str, data: Mapping[str, Any]) -> tuple[int, int, str]:
     return -data.get("priority", 0), data.get("frozen_at") or data.get("at", 0), id
 
 
-async def lately(store: Store, paths: Paths, days: int, now: int) -> Sequence[Document]:
-    """The campaigns of which something was said at most `days` ago, their end for one. One read for each campaign that there is."""
-    found: list[Document] = []
-    after = ""
-    while True:
-        page = await store.page(paths.campaigns, after=after, limit=PAGE, fields=_FIELDS)
-        found += (one for one in page if one.data.get("answered_at", 0) >= now - days * DAY)
-        if len(page) < PAGE:
-            return found
-        after = page[-1].id
+async def first(store: Store, paths: Paths, campaign: Document, now: int) -> list[dict[str, Any]]:
+    """The field `recent` of a campaign that begins to send at `now` (ms), [] without a cap. One read for each campaign that there is."""
+    if not capped(campaign.data):
+        return []
+    return of(campaign, await _lately(store, paths, campaign.data["policy"].get("days", 1), now))
+
+
+async def _lately(store: Store, paths: Paths, days: int, now: int) -> Sequence[Document]:
+    """The campaigns of which something was said at most `days` ago, their end for one."""
+    since = now - days * DAY
+    return [one async for one in every(store, paths.campaigns, fields=_FIELDS) if one.data.get("answered_at", 0) >= since]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.logs import log
+from shared.paging import PAGE
 from shared.ports import Document, Merge, Store
 
 from . import pace
 from .allowance import Allowances
-from .sweep import PAGE
 
 LATER: Final = 600_000  # ms
 

@@ -20,7 +20,8 @@ from shared.model.subscriber import EVERYONE, tag_form
 from . import pace
 
 # Sheets turns what is typed into a date, and shows it with seconds and without a leading zero.
-_SCHEDULE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::00)?)?")
+_SCHEDULE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d{2}))?")
+_SECONDS = re.compile(r"(\d:\d\d):00\b")
 _ENDING = re.compile(r"(.*?)\s*\b(local(?: time)?|best(?: hour| time)?)", re.I)
 LATE = 3_600_000  # ms a schedule may have passed and still be meant
 EARLIEST: Final = 14 * 3_600_000  # ms by which the first zones of the world are ahead of UTC
@@ -105,6 +106,7 @@ def read(rows: Sequence[Sequence[str]]) -> list[Row]:
 def start(schedule: str, zone: str, now: int) -> Start:
     """When a campaign starts: blank = now, `YYYY-MM-DD HH:MM` in the workbook's `zone`, the same with `local` for each reader's own, or a
     date, with or without a time, and `best`. Raises BadInput."""
+    schedule = _SECONDS.sub(r"\1", schedule)
     ending = _ENDING.fullmatch(schedule)
     moment, word = (ending[1], ending[2].lower()) if ending else (schedule, "")
     when: When = "local" if word.startswith("local") else "best" if word else ""

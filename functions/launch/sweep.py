@@ -9,11 +9,11 @@ from shared.errors import Conflict
 from shared.logs import metric
 from shared.model import batch
 from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.paging import PAGE, every
 from shared.ports import Bus, Document, Filter, Merge, Store
 
 from . import allowance
 
-PAGE: Final = 300
 PAGES: Final = 12  # in one tick, of one campaign
 SETTLING: Final = 72 * 3_600_000  # ms a mail that is unknown is watched for news
 FIELDS: Final = sorted({*allowance.FIELDS, "key", "due", "lease_until"})
@@ -86,21 +86,12 @@ async def settle(store: Store, paths: Paths, campaign: str, now: int) -> tuple[i
     Only batches that are done: an open one has a writer of its own. One read per unknown mail, until SETTLING has passed since
     the batch was done: then what is unknown stays so.
     """
-    unknown, turned, after = 0, False, ""
-    while True:
-        page = await store.page(
-            paths.batches(campaign),
-            Filter(equals=("unsettled", True)),
-            after,
-            PAGE,
-            ["state", "key", "sids", "states", "ended_at"],
-        )
-        for found in page:
-            left, changed = await _settle_one(store, paths, campaign, found, now)
-            unknown, turned = unknown + left, turned or changed
-        if len(page) < PAGE:
-            return unknown, turned
-        after = page[-1].id
+    unknown, turned = 0, False
+    fields = ["state", "key", "sids", "states", "ended_at"]
+    async for found in every(store, paths.batches(campaign), Filter(equals=("unsettled", True)), fields):
+        left, changed = await _settle_one(store, paths, campaign, found, now)
+        unknown, turned = unknown + left, turned or changed
+    return unknown, turned
 
 
 async def _settle_one(store: Store, paths: Paths, campaign: str, found: Document, now: int) -> tuple[int, bool]:

@@ -35,6 +35,8 @@ from shared.ports import Create, Merge, Store, Write
 from .preflight import values
 
 MOST: Final = 5  # addresses
+DAILY: Final = 100  # test mails of a tenant whose campaigns need approval: no way round it
+DAY: Final = 86_400_000  # ms
 TRIES: Final = 1000  # mails of a grant: one for each try
 PREFIX: Final = "[Test] "
 WHOM: Final = "Write into the column “Test to” who gets test mails: up to 5 addresses, with commas between them."
@@ -83,17 +85,28 @@ async def readers(store: Store, paths: Paths, pepper: bytes, cell: str, language
     return who
 
 
+async def room(store: Store, paths: Paths, more: int, now: int) -> int:
+    """How many test mails have gone today (UTC), with `more`. Raises BadInput when that is more than DAILY. One read."""
+    found = await store.get(MailTests.of(paths).campaign(TEST), ["day", "mails"])
+    gone = found.data["mails"] if found and found.data.get("day") == now // DAY else 0
+    if gone + more > DAILY:
+        raise BadInput(f"{gone} test mails went out today, and {DAILY} a day is the most. Try again tomorrow.")
+    return int(gone) + more
+
+
 def subject(template: Source) -> str:
     """That of the test of a mail, as a template; raises BadTemplate."""
     return PREFIX + read_template(template).subject
 
 
 def mails(
-    paths: Paths, row: str, mail: Mapping[str, Any], who: Iterable[Reader], providers: Iterable[str], now: int
+    paths: Paths, row: str, mail: Mapping[str, Any], who: Iterable[Reader], providers: Iterable[str], now: int, gone: int = 0
 ) -> list[Write]:
-    """What makes the sweeper send `mail` (frozen for the campaign TEST) to each. `providers`: names of the ways out. `now` in ms."""
+    """What makes the sweeper send `mail` (frozen for the campaign TEST) to each. `providers`: names of the ways out. `now` in ms. `gone`:
+    how many went today, with these (see `room`), 0 where nobody counts them."""
     grants = {name: {"mails": TRIES, "rate": 0} for name in providers}
-    writes: list[Write] = [Merge(MailTests.of(paths).campaign(TEST), {"kind": "test", "state": "open"})]
+    today = {"day": now // DAY, "mails": gone} if gone else {}
+    writes: list[Write] = [Merge(MailTests.of(paths).campaign(TEST), {"kind": "test", "state": "open", **today})]
     for number, reader in enumerate(who):
         sid = hashlib.sha256(f"{row} {now} {number}".encode()).hexdigest()[:32]  # nobody's
         ledger = {**batch.single(sid, "", now), "key": NOBODY, "due": now, "grants": grants}

@@ -11,6 +11,7 @@ from shared.logs import log
 from shared.model import batch
 from shared.model.campaign import ENDED, answered, progress
 from shared.model.paths import Paths
+from shared.paging import every
 from shared.ports import Bus, Clock, Document, Filter, Objects, Store
 
 from . import cut, pace, prepare, recent, sends
@@ -24,7 +25,6 @@ SOON: Final = 20_000  # readers who are looked at in a few seconds
 TURN: Final = 10_000  # ms that such a cut takes at most
 DAY: Final = 86_400_000
 ANY: Final = "any"  # the group of mails of no group, where a name is needed
-PAGE: Final = 300
 OPEN: Final = Filter(equals=("state", "open"))
 
 
@@ -180,14 +180,8 @@ class Tick:
             self.allowances.forecast({"" if group == ANY else group: mails for group, mails in waiting.items()})
             return
         waiting.clear()
-        after, fields = "", ["key", "source", "group", "tally", "read_all"]
-        while True:
-            page = await self.store.page(self.paths.batches(id), OPEN, after, PAGE, fields)
-            for one in page:
-                waiting[one.data["group"]] += pace.mails(one, data)
-            if len(page) < PAGE:
-                break
-            after = page[-1].id
+        async for one in every(self.store, self.paths.batches(id), OPEN, ["key", "source", "group", "tally", "read_all"]):
+            waiting[one.data["group"]] += pace.mails(one, data)
         sending, when, told = sends.sending(data), self.allowances.forecast(waiting), str(data.get("outlook", ""))
         changes: dict[str, Any] = {
             "waiting": {group or ANY: mails for group, mails in waiting.items() if when},

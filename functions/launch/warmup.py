@@ -32,14 +32,15 @@ from __future__ import annotations
 import math
 import struct
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from shared.model import batch
 from shared.model.paths import Paths
 from shared.model.provider import GROUPS
-from shared.ports import Document, Filter, Store
+from shared.paging import every
+from shared.ports import Filter, Store
 
 FIRST, LAST, DAYS = 50, 3000, 30
 STEP: Final = 5  # allowance(level) / allowance(level - STEP) is 2.03
@@ -49,7 +50,6 @@ IDLE: Final = 7  # days without mail that cost nothing
 OTHER: Final = "other"
 ALL: Final = (*GROUPS, OTHER)
 DAY: Final = 86_400_000  # ms
-PAGE: Final = 300
 _HANDED: Final = frozenset({batch.SENT, batch.FAILED, batch.UNKNOWN})
 _LEDGER: Final = ["key", "providers", "via", "times", "states", "sids"]
 _NAMES: Final = ("sent", "bounced", "complained")
@@ -154,8 +154,8 @@ class _Told:
     async def known(self) -> list[dict[str, int]]:
         if not self._known:
             for label in ("bounced", "complained"):
-                pages = _pages(self._store, self._collection, Filter(contains=("labels", label)), [f"{label}_at"])
-                self._known.append({found.id: found.data.get(f"{label}_at", 0) async for found in pages})
+                told = every(self._store, self._collection, Filter(contains=("labels", label)), [f"{label}_at"])
+                self._known.append({found.id: found.data.get(f"{label}_at", 0) async for found in told})
         return self._known
 
 
@@ -169,30 +169,19 @@ async def figures(
     """
     begun = today - timedelta(JUDGED)
     counts: _Days = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
-    async for campaign in _pages(store, paths.campaigns, Filter(), ["active", "answered_at", "frozen_at"]):
+    async for campaign in every(store, paths.campaigns, Filter(), ["active", "answered_at", "frozen_at"]):
         data = campaign.data
         if "frozen_at" not in data or not (data.get("active") or day_of(data.get("answered_at", 0)) >= begun):
             continue
         told = _Told(store, paths.deliveries(campaign.id))
         for group in groups:
-            async for found in _pages(store, paths.batches(campaign.id), Filter(equals=("group", group)), _LEDGER):
+            async for found in every(store, paths.batches(campaign.id), Filter(equals=("group", group)), _LEDGER):
                 if set(found.data["providers"]) & set(providers):
                     _count(found.data, group, providers, await told.known(), counts)
     return {
         way: {day: (sent, bounced, complained) for day, (sent, bounced, complained) in days.items() if begun <= day < today}
         for way, days in counts.items()
     }
-
-
-async def _pages(store: Store, collection: str, filter: Filter, fields: list[str]) -> AsyncIterator[Document]:
-    after = ""
-    while True:
-        page = await store.page(collection, filter, after, PAGE, fields)
-        for document in page:
-            yield document
-        if len(page) < PAGE:
-            return
-        after = page[-1].id
 
 
 def _count(ledger: Mapping[str, Any], group: str, providers: Collection[str], told: list[dict[str, int]], counts: _Days) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from shared.errors import BadInput
 from shared.model import console
 from shared.model.campaign import ARCHIVED, answered
+from shared.model.moments import moment
 from shared.ports import Document
 
 from . import rows, sends
@@ -108,7 +109,9 @@ def _scheduled(schedule: str, zone: str, start: rows.Start) -> str:
         return "Starting."
     if start.when == "local":
         return f"Scheduled for {start.wall.replace('T', ' ')} where each reader is, and in {zone} where that is not known."
+    shown = moment(start.at, zone)  # the cell has seconds, which Sheets adds
     if start.when == "best":
-        moment = schedule.lower().partition("best")[0].strip()
-        return f"Scheduled for each reader's best hour in the 24 hours from {f'{moment} ({zone})' if moment else 'now'}."
-    return f"Scheduled for {schedule} ({zone})."
+        day = shown if ":" in schedule else shown[:10]
+        whence = "now" if schedule.lower().startswith("best") else f"{day} ({zone})"
+        return f"Scheduled for each reader's best hour in the 24 hours from {whence}."
+    return f"Scheduled for {shown} ({zone})."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-from shared.errors import BadInput, Unavailable
+from shared.errors import BadInput, BadTemplate, NotFound, Unavailable
 from shared.logs import log, metric
 from shared.model import batch, event
 from shared.model.event import Event
@@ -40,6 +40,9 @@ class HandOver:
     async def window(self, window: Window) -> None:
         """Record a window as handed, hand it over, and put the answers into the ledger."""
         run = self.run
+        if not await self._in_their_languages(window):
+            run.waiting = [*window.mails, *run.waiting]
+            return
         ledger, route, now = run.ledger, window.route, self.step.clock.now()
         run.windows += 1
         name, positions = route.provider.name, [mail.position for mail in window.mails]
@@ -63,6 +66,22 @@ class HandOver:
         values = {"provider_latency": round(spent * 1000, 1)}
         metric("window", values, kind=run.kind, campaign=run.campaign, batch=run.batch, provider=name, mails=len(mails))
         await self._settle(route, handed, outcomes, spent)
+
+    async def _in_their_languages(self, window: Window) -> bool:
+        """Have the mail at hand in every language of this window; False, with what stops the turn, when it cannot be had."""
+        run = self.run
+        needed = {run.language(waiting.data) for waiting in window.mails}
+        try:
+            for language in needed - run.mails.keys():
+                run.mails[language] = await self.step.mails.get(run.campaign, run.frozen, language)
+        except Unavailable as error:
+            log("WARNING", str(error), campaign=run.campaign, batch=run.batch)
+            run.stop = "down"
+            return False
+        except (BadTemplate, NotFound) as error:
+            run.stop, run.fault = "ours", BROKEN.format(error)
+            return False
+        return True
 
     @contextlib.asynccontextmanager
     async def _lease_kept(self, ledger: Ledger) -> AsyncIterator[None]:
@@ -97,14 +116,14 @@ class HandOver:
         bugs: set[str] = set()
         for waiting in window.mails:
             try:
-                assert run.mail is not None
+                mail = run.mails[run.language(waiting.data)]
                 recipient = run.audience.recipient(waiting.sid, waiting.data, step.links, now)
                 ref = recipient.ref
                 back = step.links.return_path(ref, step.bounces) if step.bounces else ""
                 if form == "wire":
-                    made.append(Outgoing(recipient.address, run.mail.splice(recipient, date, step.sign), back, ref.text))
+                    made.append(Outgoing(recipient.address, mail.splice(recipient, date, step.sign), back, ref.text))
                 else:
-                    letter, values = run.mail.letter(recipient, date)
+                    letter, values = mail.letter(recipient, date)
                     made.append(Outgoing(recipient.address, b"", back, ref.text, letter, values))
             except Exception as error:  # this reader's values break the template: nobody else waits for that
                 why = str(error) if isinstance(error, BadInput) else type(error).__name__
@@ -141,7 +160,8 @@ class HandOver:
             run.deferrals += STATES[kind] == batch.DEFERRED
             if kind in ("recipient", "message"):
                 ref = run.audience.ref(ledger.sid(position))
-                events.append(Event("bounced", ref.text, now, hard=outcome.hard, code=outcome.code, provider=name))
+                counts = _counts(outcome)
+                events.append(Event("bounced", ref.text, now, hard=outcome.hard, code=outcome.code, provider=name, counts=counts))
             elif kind == "temporary":
                 ledger.counted = True
             elif kind == "ours":
@@ -178,3 +198,12 @@ class HandOver:
         """The provider refuses us, whoever the mail is for."""
         named = f"{route.provider.name}: {code}" if len(self.step.routes.all) > 1 else code
         self.run.stop, self.run.fault = "ours", PAUSED.format(named)
+
+
+def _counts(outcome: Outcome) -> bool:
+    """Whether a refusal is a soft bounce that counts towards giving the address up, such as a full mailbox."""
+    if outcome.kind != "recipient" or outcome.hard:
+        return False
+    from shared.bounces.codes import judge  # only who meets a refusal pays for its phrases
+
+    return judge("", outcome.code).kind != "ignored"

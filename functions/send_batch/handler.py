@@ -112,7 +112,7 @@ class SendBatch:
                 await ledger.release(now)  # others may have them meanwhile
             return None
         try:
-            mail = await self.mails.get(campaign, data["mail"]) if data["state"] != "cancelled" else None
+            mails = {"": await self.mails.get(campaign, data["mail"])} if data["state"] != "cancelled" else {}
         except (BadTemplate, NotFound) as error:
             await self.pause(campaign, BROKEN.format(error))
             await ledger.release(now, now + self.pace.wait)  # a single mail may exist in this message only
@@ -130,7 +130,8 @@ class SendBatch:
             name,
             ledger,
             audience,
-            mail,
+            data["mail"],
+            mails,
             data["mail"]["identity"]["from_address"],
             data["state"],
             data.get("until", 0),

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from shared.logs import metric
 from shared.mail.compile import CompiledMail
+from shared.mail.source import best
 from shared.model import batch
 from shared.model.paths import CONFIRM, WELCOME
 from shared.ports import Document, Kind, Stop
@@ -65,7 +66,8 @@ class Run:
     batch: str
     ledger: Ledger
     audience: Audience
-    mail: CompiledMail | None  # not needed to cancel
+    frozen: Mapping[str, Any]  # the campaign's mail
+    mails: dict[str, CompiledMail]  # it, by language as far as needed; "": for who has none of its languages
     sender_address: str
     state: str  # of the campaign
     until: int  # no mail is begun from then on (ms), 0 for no end
@@ -102,6 +104,10 @@ class Run:
     def kind(self) -> str:
         """What sort of mail, as the metrics have it."""
         return self.campaign if self.campaign in (CONFIRM, WELCOME) else "campaign"
+
+    def language(self, reader: Mapping[str, Any]) -> str:
+        """Which of `mails` somebody gets."""
+        return best(self.frozen.get("languages", ()), reader.get("language") or "")
 
     def left(self) -> list[int]:
         """Deferred mails of this round that had no try in it yet."""

@@ -1,27 +1,32 @@
 """The ops Sheet, both ways; the only writer of the workbook. Called by Cloud Scheduler.
 
-Reads the Import tab and answers each row; writes Results, Dashboard, Providers, Subscribers, Suppressions and Activity from the
-store. The Sheet is a view: a tab is rewritten only when it differs, so a tick in which nothing happened makes no write call.
+Reads the Import tab and answers each row, and imports files; writes Results, Dashboard, Providers, Subscribers, Suppressions and
+Activity from the store. The Sheet is a view: a tab is rewritten only when it differs, so a tick in which nothing happened makes no
+write call.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from shared.errors import BadInput, Conflict, NotFound, Unavailable
-from shared.logs import log, metric
+from shared.logs import log
 from shared.model import console
-from shared.model.cells import quote, runs, short, stored
+from shared.model.cells import quote, short, stored
 from shared.model.moments import CLOCK, moment
 from shared.model.paths import CONFIRM, WELCOME, Paths
-from shared.ports import Clock, Merge, Minimum, Rows, Sheet, Store
+from shared.ports import Clock, Drive, Merge, Minimum, Rows, Sheet, Store
 
-from . import imports, segments, tabs
+from . import imports, preflight, segments, tabs
+from .answers import Answers
+from .import_files import ImportFiles
+from .import_tab import PROGRESS, ImportTab, Taken
 from .reports import Reports
 from .tabs import Cell, Tally
-from .workbook import HEADERS, ensure
+from .templates import Templates
+from .workbook import HEADERS, Book, ensure
 
 SHEETS = "sheets"  # what an Unavailable of its adapter calls it
 UNTOLD = 1000  # lines kept for an Activity that does not answer
@@ -37,13 +42,25 @@ class SyncSheet:
     paths: Paths
     pepper: bytes
     refresh: int = 600_000
+    drive: Drive | None = None  # where CSV files are; `folder`: that of the templates
+    folder: str = ""
     _known: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict, init=False)
     _campaigns: tabs.Campaigns = field(default_factory=tabs.Campaigns, init=False)
-    _imported: set[int] = field(default_factory=set, init=False)  # digest of an Import tab in which nothing waits
     _reports: Reports = field(default_factory=Reports, init=False)
+    _templates: Templates = field(default_factory=Templates, init=False)
     # SHEETS when it did at the last tick, and no outage is left to tell
     _answers: set[str] = field(default_factory=set, init=False)
     _untold: list[list[str]] = field(default_factory=list, init=False)  # lines that Activity did not take yet
+
+    @cached_property
+    def _import_tab(self) -> ImportTab:
+        return ImportTab(self.store, self.sheet, self.clock, self.paths, self.pepper)
+
+    @cached_property
+    def _import_files(self) -> ImportFiles | None:
+        if not (self.drive and self.folder):
+            return None
+        return ImportFiles(self.store, self.sheet, self.clock, self.paths, self.pepper, self.drive, self.folder)
 
     async def handle(self) -> None:
         """One tick. Raises Unavailable when the Sheet does not answer: the next tick shows what this one could not, and Activity says how
@@ -83,11 +100,9 @@ class SyncSheet:
             notices += tabs.unusable(book.rows[console.CAMPAIGNS])
         except BadInput as error:
             notices.append(str(error))
-        came = False
-        try:
-            came = await self._import(book.rows[console.IMPORT], book.rows[console.IMPORT_RESULTS], zone)
-        except BadInput as error:
-            notices.append(str(error))
+        came = await self._import(book, notices)
+        if self._import_files and (imported := self._import_files.table(zone)) is not None:
+            self._differ(console.IMPORTS, imported, book.rows[console.IMPORTS], updates, stale)
         try:
             held, now = book.rows[console.SEGMENT_RESULTS], self.clock.now()
             counted = await segments.run(self.store, self.paths, book.rows[console.SEGMENTS], zone, now)
@@ -98,6 +113,9 @@ class SyncSheet:
         notices += [f"In Results and in the numbers above, {part}."] if part else []
         people = await Tally(self.refresh, self._known).people(self.store, self.paths, self.clock.now(), came)
         self._differ(console.RESULTS, [*rows, *([[f"… {part}"]] if part else [])], results, updates, stale)
+        self._differ(console.PREFLIGHT, preflight.table(self._campaigns.held, zone), book.rows[console.PREFLIGHT], updates, stale)
+        known = await self._templates.table(self.store, self.paths, self._campaigns.held, zone)
+        self._differ(console.TEMPLATES, known, book.rows[console.TEMPLATES], updates, stale)
         ways = await tabs.providers(self.store, self.paths, zone, self.clock.now())
         self._differ(console.PROVIDERS, ways, book.rows[console.PROVIDERS], updates, stale)
         if broken_down := await self._reports.changed(self.store, self.paths, self.sheet, self.clock.now(), book.mended):
@@ -135,27 +153,20 @@ class SyncSheet:
         except (BadInput, NotFound) as error:
             log("ERROR", f"Activity takes no lines: {error}", lines=len(telling))
 
-    async def _import(self, contacts: Sequence[Sequence[str]], answered: Sequence[Sequence[str]], zone: str) -> bool:
-        """Answer a chunk of rows; whether somebody came. A tab that is as it was when nothing waited is left alone. Raises BadInput for a
-        header that cannot be trusted."""
-        digest = await asyncio.to_thread(_digest, contacts, answered)
-        if digest in self._imported:
-            return False
-        order = {row[0]: list(row) for row in answered[1:] if len(row) == 3}
-        filled, waiting = await asyncio.to_thread(imports.pending, contacts, {id: row[2] for id, row in order.items()})
-        if not waiting:
-            self._imported.clear()
-            self._imported.add(digest)
-            return False
-        answers = await imports.run(self.store, self.paths, self.pepper, filled, waiting, self.clock.now())
-        order |= {id: [id, answer, digest] for id, (answer, digest) in answers.items()}
-        good = sum(answer.startswith(imports.DONE) for answer, _ in answers.values())
-        left = len(waiting) - len(answers)
-        metric("import", {"import_accepted": good, "import_rejected": len(answers) - good}, left=left)
-        line = f"Import: {good} accepted, {len(answers) - good} rejected" + (f", {left} still to do." if left else ".")
-        await self._tell([line], zone)
-        await self.sheet.write(_changed(quote(console.IMPORT_RESULTS), list(order.values()), answered[1:]))
-        return good > 0
+    async def _import(self, book: Book, notices: list[str]) -> bool:
+        """Go on with the Import tab, then with files, in the time that a tick has for both; whether somebody came."""
+
+        async def tell(lines: Sequence[str]) -> None:
+            await self._tell(lines, book.zone)
+
+        until = self.clock.now() + imports.BUDGET
+        answers = Answers(book.rows[console.IMPORT_RESULTS])
+        going = any(row[-1].startswith("Import: ") and row[-1].endswith(PROGRESS) for row in book.rows[console.DASHBOARD] if row)
+        pasted = await self._import_tab.tick(book.rows[console.IMPORT], answers, until, going, tell)
+        most, files = imports.MOST - pasted.rows, self._import_files
+        filed = await files.tick(answers, until, most, tell) if files else Taken()
+        notices += [*pasted.notices, *filed.notices]
+        return pasted.came or filed.came
 
     async def _results(
         self, shown: Sequence[Sequence[str]], zone: str, notices: list[str]
@@ -202,16 +213,6 @@ def _text(rows: Sequence[Sequence[Cell]]) -> list[list[str]]:
 
 def _padded(rows: Sequence[Sequence[Cell]], width: int) -> list[list[Cell]]:
     return [[*row, *[""] * (width - len(row))] for row in rows]
-
-
-def _changed(tab: str, rows: Sequence[Sequence[str]], shown: Sequence[Sequence[str]]) -> dict[str, Rows]:
-    """What makes a tab of `shown` show `rows`: only those that differ."""
-    differing = [n for n, row in enumerate(rows) if n >= len(shown) or list(row) != list(shown[n])]
-    return {f"{tab}!A{run[0] + 2}": [rows[n] for n in run] for run in runs(differing)}
-
-
-def _digest(*tables: Sequence[Sequence[str]]) -> int:
-    return hash(tuple(tuple(tuple(row) for row in table) for table in tables))
 
 
 def _people(rows: Sequence[Sequence[str]]) -> list[list[str]]:

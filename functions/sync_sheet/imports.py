@@ -1,34 +1,39 @@
-"""The Import tab: pasted contacts become subscribers, one plain answer per row.
+"""Contacts that are pasted into the Import tab, or come in a file, become subscribers: one plain answer per row.
 
 A consent source makes a contact mailable; without one it is rejected. Suppressed addresses stay suppressed. Doing a row twice
-changes nothing: the subscriber's id comes from the address, the consent's from the row.
+changes nothing, and gives the same answer: the subscriber's id comes from the address, the consent's from the row.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shared.errors import BadInput
 from shared.model import console
-from shared.model.address import parse, sid_of
+from shared.model.address import canonical_v1, parse, sid_of
 from shared.model.cells import short, stored
 from shared.model.paths import Paths
 from shared.model.subscriber import CONFIRMED, left_out, printable_name, segments_of, strongest, tags_of
-from shared.ports import Create, Document, Merge, Store, Write
+from shared.ports import Create, Document, Merge, Minimum, Store, Write
 
-CHUNK = 500  # rows a tick
+CHUNK = 500  # rows at once
+MOST = 10_000  # rows a tick: two writes each stay below the 500 a second that Firestore takes of a list that is new to it
+BUDGET = 40_000  # ms after which a tick begins no more of them
+ANSWERS = 2_500  # rows whose answers are one call to the Sheet
 WORDS = {
     "complaint": "it reported our mail as unwanted",
     "hard_bounce": "mail to it bounced for good",
     "soft_bounces": "mail to it bounced too often",
     "unsubscribed": "it has left",
 }
-DONE = ("Imported", "Updated")  # how the answer of a contact that may be mailed begins
+KINDS = ("imported", "updated", "rejected")  # of answers: how each begins, in lower case
+
+
+Row = Mapping[str, str]  # by console.IMPORT_FIELDS, trimmed; "Problem" where its id stands elsewhere, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +48,25 @@ class Contact:
     tags: list[str]
     left_out: list[str]  # what cannot be a tag
     source: str
-    hash: str
 
 
-def digest(row: Mapping[str, str]) -> str:
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where rows come from, as their consents keep it. `unit`: what one is called; `hash`: what tells one from every other."""
+
+    page: str
+    unit: str
+    hash: Callable[[Row], str]
+
+
+def digest(row: Row) -> str:
     """What a row said when it was answered: an edited row is answered anew."""
     if row.get("Problem"):
         return "twice"
     return hashlib.sha256(repr([row[name] for name in console.IMPORT_FIELDS]).encode()).hexdigest()[:12]
+
+
+TAB = Origin("Import tab", "row", digest)
 
 
 def pending(cells: Sequence[Sequence[str]], answered: Mapping[str, str]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
@@ -68,39 +84,87 @@ def pending(cells: Sequence[Sequence[str]], answered: Mapping[str, str]) -> tupl
     return filled, [row for row in filled if answered.get(row["ID"]) != digest(row)]
 
 
-def contact(row: Mapping[str, str], pepper: bytes, tenant: str) -> Contact:
+def without_id(cells: Sequence[Sequence[str]]) -> str:
+    """A notice of the rows that are not read because they have no id, "" when all have. Raises BadInput."""
+    table = console.table(cells, console.IMPORT, console.IMPORT_FIELDS)
+    count = sum(not row["ID"] and any(row.values()) for row in table)
+    if not count:
+        return ""
+    numbers = [int(row["ID"][2:]) for row in table if row["ID"].startswith("I-") and row["ID"][2:].isdecimal()]
+    return (
+        f"Import: rows without an ID are left out: {count:,}. Type I-{max(numbers, default=0) + 1:04d} into the first one's ID and drag "
+        "that cell's corner down."
+    )
+
+
+def contact(row: Row, pepper: bytes, tenant: str) -> Contact:
     """Check one row; raises BadInput with the reason it is rejected."""
+    address = _checked(row)
+    sid = sid_of(pepper, tenant, address)
+    name, tags, out = " ".join(row["Name"].split()), tags_of(row["Tags"]), left_out(row["Tags"])
+    return Contact(row["ID"], sid, address, name, row["Language"], tags, out, row["Consent source"][:200])
+
+
+def _checked(row: Row) -> str:
+    """The address of a row that can be stored."""
     if row.get("Problem"):
         raise BadInput(row["Problem"])
     address = parse(row["Email"])
     name = " ".join(row["Name"].split())
     if len(name) > 100 or not printable_name(name):
         raise BadInput("The name is longer than 100 characters or holds characters that cannot be shown.")
-    language = row["Language"].strip()
+    language = row["Language"]
     if language and not (language.replace("-", "").isalnum() and len(language) <= 35):
         raise BadInput("The language must be a code such as en or pt-BR.")
     if not row["Consent source"]:
         raise BadInput("Say where this person agreed to get mail (Consent source).")
-    sid = sid_of(pepper, tenant, address)
-    tags, out = tags_of(row["Tags"]), left_out(row["Tags"])
-    return Contact(row["ID"], sid, address, name, language, tags, out, row["Consent source"][:200], digest(row))
+    return address
 
 
-async def run(
-    store: Store, paths: Paths, pepper: bytes, filled: Sequence[Mapping[str, str]], waiting: Sequence[Mapping[str, str]], now: int
-) -> dict[str, tuple[str, str]]:
-    """Import up to CHUNK of the `waiting` rows: row id -> (answer, digest). Two reads' worth of calls, two writes per new contact."""
-    answers: dict[str, tuple[str, str]] = {}
-    first = await asyncio.to_thread(_first_rows, filled, pepper, paths.tenant_id)
+def firsts(rows: Sequence[Row]) -> dict[str, str]:
+    """Address, as `spelling` gives it, -> id of the first row that can be stored; of addresses that stand in several rows."""
+    found = [spelling(row["Email"]) for row in rows]
+    times = Counter(found)
+    first: dict[str, str] = {}
+    for row, address in zip(rows, found, strict=True):
+        if times[address] > 1 and address not in first:
+            try:
+                _checked(row)
+            except BadInput:
+                continue
+            first[address] = row["ID"]
+    return first
+
+
+def spelling(email: str) -> str:
+    """The one spelling of an address, equal for equal subscribers; of what is none, some text. Checking all of a long list takes too long,
+    and of ASCII it is not needed."""
+    if email.isascii():
+        return email.strip().lower()
+    try:
+        return canonical_v1(parse(email))
+    except BadInput:
+        return email
+
+
+async def take(
+    store: Store, paths: Paths, pepper: bytes, rows: Sequence[Row], first: Mapping[str, str], origin: Origin, now: int
+) -> dict[str, str]:
+    """Import up to CHUNK rows: id -> answer, but of rows that somebody else's write came before: those are to be taken again.
+
+    `first`: see `firsts`. A call that reads and two that write; a read and two writes for each contact."""
+    answers: dict[str, str] = {}
     contacts: list[Contact] = []
-    for row in waiting[:CHUNK]:
+    hashes: dict[str, str] = {}
+    for row in rows:
         try:
             found = contact(row, pepper, paths.tenant_id)
-            if first[found.sid] != found.row:
-                raise BadInput(f"The same address as row {short(first[found.sid])}.")
+            if (same := first.get(spelling(row["Email"]), row["ID"])) != row["ID"]:
+                raise BadInput(f"The same address as {origin.unit} {short(same)}.")
             contacts.append(found)
+            hashes[found.row] = origin.hash(row)
         except BadInput as error:
-            answers[row["ID"]] = (f"Rejected: {error}", digest(row))
+            answers[row["ID"]] = f"Rejected: {error}"
     known = await store.get_many([paths.subscriber(found.sid) for found in contacts])
     evidence: list[Write] = []
     changes: list[Write] = []
@@ -108,22 +172,32 @@ async def run(
     for found, document in zip(contacts, known, strict=True):
         reason = strongest(document.data.get("suppressed") or ()) if document else None
         if reason:
-            answers[found.row] = (f"Rejected: {WORDS[reason]}, and stays off the list.", found.hash)
+            answers[found.row] = f"Rejected: {WORDS[reason]}, and stays off the list."
             continue
-        consent = f"import-{found.hash}"
-        evidence.append(
-            Merge(paths.consent(found.sid, consent), {"at": now, "source": found.source, "page": "Import tab", "row": found.row})
-        )
+        consent = f"import-{hashes[found.row]}"
+        shown = {"at": Minimum(now), "source": found.source, "page": origin.page, "row": found.row}
+        evidence.append(Merge(paths.consent(found.sid, consent), shown))
         changes.append(_write(paths, found, document, consent, now))
-        done = "Updated." if document and document.data.get("status") == CONFIRMED else "Imported."
-        writing.append((found, done + _left_out(found.left_out)))
+        there = document and document.data.get("status") == CONFIRMED and document.data.get("consent") != consent
+        writing.append((found, ("Updated." if there else "Imported.") + _left_out(found.left_out)))
     kept = await store.write_many(evidence)
     stored = await store.write_many([change for change, ok in zip(changes, kept, strict=True) if isinstance(ok, str)])
     written = iter(stored)
     for (found, answer), ok in zip(writing, kept, strict=True):
-        if isinstance(ok, str) and isinstance(next(written), str):  # else the row waits for the next tick
-            answers[found.row] = (answer, found.hash)
+        if isinstance(ok, str) and isinstance(next(written), str):
+            answers[found.row] = answer
     return answers
+
+
+def totals(answers: Iterable[str]) -> str:
+    """All of them by what became of them: "12 imported, 3 updated, 1 rejected"."""
+    kinds = Counter(kind(answer) for answer in answers)
+    return ", ".join(f"{kinds[word]:,} {word}" for word in KINDS)
+
+
+def kind(answer: str) -> str:
+    """One of KINDS."""
+    return next(word for word in KINDS if answer.lower().startswith(word))
 
 
 def _left_out(tags: Sequence[str]) -> str:
@@ -132,17 +206,6 @@ def _left_out(tags: Sequence[str]) -> str:
     return (
         f" Left out as tags: {', '.join(short(tag) for tag in tags[:3])}{f' and {len(tags) - 3} more' if len(tags) > 3 else ''}."
     )
-
-
-def _first_rows(filled: Sequence[Mapping[str, str]], pepper: bytes, tenant: str) -> dict[str, str]:
-    """sid -> id of the first acceptable row with that address."""
-    first: dict[str, str] = {}
-    for row in filled:
-        try:
-            first.setdefault(contact(row, pepper, tenant).sid, row["ID"])
-        except BadInput:
-            continue
-    return first
 
 
 def _write(paths: Paths, found: Contact, document: Document | None, consent: str, now: int) -> Write:

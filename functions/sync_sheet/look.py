@@ -15,14 +15,19 @@ from shared.model.look import Chart, Column, Look, Tone
 from shared.model.subscriber import REASONS
 from shared.ports import Workbook
 
-VERSION: Final = "1"  # raise it when a tab is to get more: every workbook then gets what it lacks
+VERSION: Final = "2"  # raise it when a tab is to get more: every workbook then gets what it lacks
 
 GUIDE: Final = (
-    "1. Write a template: a text file in the Drive folder that was shared with you. Its name without the ending goes into Campaigns.",
-    "2. Fill in a row in the Campaigns tab. Rest the pointer on a header to see what it wants.",
-    "3. Choose Go in the column Wanted. Within a minute the row answers what happens, or what to change.",
-    "4. Watch the Dashboard and the row itself. Choose Pause to hold a campaign, Cancel to stop it for good.",
-    "5. Stuck? Read the Answer beside your row and the notices on the Dashboard, or ask the person who set this workbook up.",
+    "1. Write the mail: a Google Doc or text file in your Drive folder. The tab Templates says whether it can go.",
+    "2. Bring in your readers: paste a list into the tab Import, or put a CSV file into the folder imports. Each row is answered.",
+    "3. Choose who gets it: everyone, a tag, or a rule of your own in the tab Segments, which says how many readers it holds.",
+    "4. Fill in a row: the next one in Campaigns that has only an ID. Rest the pointer on a header to see what it wants.",
+    "5. Test it: write your address into Test to and choose Test to me in Wanted. Then choose Preview, and read the tab Preflight.",
+    "6. Send it: choose Go. Within a minute the row says what happens, what to change, or which code an approver has to type. "
+    "Pause holds it, Cancel stops it for good.",
+    "7. Read the results: in the row and on the Dashboard, which has the notices, too.",
+    "8. Send again or put away: when a campaign has ended, choose Retry failures, Resend to non-openers or Archive.",
+    "Stuck? Read the Answer beside your row and the notices on the Dashboard, or ask the person who set this workbook up.",
 )
 GUARD: Final = "The system writes here and would overwrite your change. Copy what you need to a tab of your own."
 
@@ -31,6 +36,7 @@ _STATES: Final[tuple[tuple[str, Tone], ...]] = (
     *(("completed", "good"), ("cancelled", "bad")),
 )
 _IMPORTED: Final[tuple[tuple[str, Tone], ...]] = (("Imported", "good"), ("Updated", "good"), ("Rejected", "bad"))
+_PREFLIGHT: Final[tuple[tuple[str, Tone], ...]] = (("Passed", "good"), ("…fault", "bad"))
 _COUNTS: Final[dict[str, str]] = {
     "Expected": "Readers counted when the campaign began.",
     "Recipients": "Readers that the campaign took up.",
@@ -63,6 +69,11 @@ def _column(note: str, width: int = 0) -> Column:
     return Column(0, note, width)
 
 
+def _text(note: str, width: int) -> Column:
+    """The same, of sentences."""
+    return Column(0, note, width, wrap=True)
+
+
 def _counts(names: Sequence[str]) -> dict[str, Column]:
     return {name: _column(_COUNTS[name]) for name in names if name in _COUNTS}
 
@@ -77,7 +88,7 @@ _COLUMNS: Final[dict[str, dict[str, Column]]] = {
         "Schedule": _column(
             "When it goes, in this workbook's time zone. Blank: now. 2026-12-31 09:30. With local behind it: at that time where each "
             "reader is. With best hour: when each reader clicks.",
-            150,
+            180,
         ),
         "Wanted": replace(_column("Choose Go to send, Pause to hold, Cancel to stop for good.", 170), choices=console.WANTED),
         "Rate": _column("The most mails it may send: 2,000/h or 100 a minute. Blank: as fast as it goes."),
@@ -85,7 +96,12 @@ _COLUMNS: Final[dict[str, dict[str, Column]]] = {
         "Priority": _column("A number. Of two campaigns of which a reader may get one, the higher goes. Blank: 0.", 80),
         "Test to": _column("Who gets test mails: up to five addresses, with a comma between.", 180),
         "State": replace(_column("Where the campaign stands.", 100), colours=_STATES, guarded=True),
-        "Answer": replace(_column(_ANSWER, 360), colours=(("Wanted must", "bad"), ("Still paused", "bad")), guarded=True),
+        "Answer": replace(_text(_ANSWER, 360), colours=(("Wanted must", "bad"), ("Still paused", "bad")), guarded=True),
+        "Preflight": replace(
+            _column("What was found in the mail, its audience and your domain. The tab Preflight has all of it.", 150),
+            colours=_PREFLIGHT,
+            guarded=True,
+        ),
         **{name: replace(one, pattern="#,##0", guarded=True) for name, one in _counts(console.ROW_RESULTS).items()},
     },
     console.IMPORT: {
@@ -95,26 +111,26 @@ _COLUMNS: Final[dict[str, dict[str, Column]]] = {
         "Language": _column("A code, such as en or pt-BR. May be blank."),
         "Tags": _column("Words to choose readers by, with a comma between: vip, berlin. May be blank.", 160),
         "Consent source": _column("Where this person agreed to get mail: Book fair 2026. Without it the row is rejected.", 180),
-        "Answer": replace(_column(_ANSWER, 360), colours=_IMPORTED, guarded=True),
+        "Answer": replace(_text(_ANSWER, 360), colours=_IMPORTED, guarded=True),
     },
     console.SEGMENTS: {
         "Name": _column("What you call the segment. Campaigns name it in Segment.", 160),
         "Rule": _column("Who belongs to it.", 360),
         "Readers": replace(_column("How many readers it holds."), pattern="#,##0", guarded=True),
-        "Answer": replace(_column(_ANSWER, 360), guarded=True),
+        "Answer": replace(_text(_ANSWER, 360), guarded=True),
     },
     console.RESULTS: {
         "ID": _column("The campaign's row.", 80),
         "State": replace(_column("Where the campaign stands."), colours=_STATES),
-        "Answer": _column("What its row says.", 360),
-        "Answered": _column("When its row last answered.", 130),
+        "Answer": _text("What its row says.", 360),
+        "Answered": _column("When its row last answered.", 150),
         **_counts(console.RESULT_FIELDS),
     },
     console.DASHBOARD: {
         "What": _column("What is counted.", 200),
         "Now": _column("How many there are now.", 180),
         "By people": _column("What readers did, as far as we can tell.", 180),
-        "By all, robots included": _column("The same with mail programs and scanners.", 180),
+        "By all, robots included": _column("The same with mail programs and scanners.", 210),
     },
     console.SUBSCRIBERS: {
         "Subscriber": _column("The first letters of the subscriber's id."),
@@ -127,27 +143,27 @@ _COLUMNS: Final[dict[str, dict[str, Column]]] = {
             colours=(("confirmed", "good"), ("waiting", "waiting"), ("complaint", "bad"), ("hard bounce", "bad")),
         ),
         "Tags": _column("The words that segments choose by.", 160),
-        "Since": _column("When this person came to the list.", 130),
+        "Since": _column("When this person came to the list.", 150),
     },
     console.SUPPRESSIONS: {
         "Subscriber": _column("The first letters of the subscriber's id."),
         "Reason": _column("Why this person gets no mail.", 140),
-        "Since": _column("Since when.", 130),
+        "Since": _column("Since when.", 150),
         "Source": _column("Who told us.", 160),
     },
-    console.ACTIVITY: {"When": _column("In this workbook's time zone.", 130), "What": _column("What happened.", 640)},
+    console.ACTIVITY: {"When": _column("In this workbook's time zone.", 150), "What": _text("What happened.", 640)},
     console.PROVIDERS: {
         "Name": _column("The way out for mail, as it is set up.", 120),
         "Kind": _column("Whose service it is."),
-        "State": replace(_column("What it does now.", 320), colours=(("ready", "good"), ("warm", "busy"), ("down", "bad"))),
+        "State": replace(_text("What it does now.", 320), colours=(("ready", "good"), ("warm", "busy"), ("down", "bad"))),
         "Sent today": _column("Mails since midnight UTC."),
         "Daily limit": _column("The most mails a day."),
         "Rate": _column("The most mails a second."),
         "Waiting": _column("Mails that wait for room."),
-        "Goes out by": _column("When the last of those is expected to go.", 130),
+        "Goes out by": _column("When the last of those is expected to go.", 150),
     },
     console.REPORTS: {
-        "Campaign": _column("The campaign's row.", 80),
+        "Campaign": _column("The campaign's row."),
         "Name": _column("What you call the campaign.", 180),
         "Breakdown": _column("By what its readers are divided."),
         "Value": _column("Which part of them this row is about.", 240),
@@ -159,9 +175,46 @@ _COLUMNS: Final[dict[str, dict[str, Column]]] = {
     console.SEGMENT_RESULTS: {
         "Name": _column("The segment.", 160),
         "Readers": _column("How many readers it holds."),
-        "Answer": _column("What its row says.", 360),
+        "Answer": _text("What its row says.", 360),
     },
-    console.IMPORT_RESULTS: {"ID": _column("The row of Import.", 80), "Answer": _column("Its answer.", 360)},
+    console.TEMPLATES: {
+        "Template": _column("The file with its folder. Its name without the ending goes into Campaigns.", 200),
+        "Kind": _column("What it is written in."),
+        "Language": _column("What it is in, as its name says, or else as your brand is."),
+        "Subject": _text("The mail's subject. Blank: the Subject of the campaign's row has to say it.", 240),
+        "Changed": _column("When the file was last changed, in this workbook's time zone.", 150),
+        "Variables": _text("What it says of a reader.", 160),
+        "Problem": _text("Why it cannot be sent, and what to change. Blank: it can.", 360),
+        "Used by": _column("The newest campaign with it. Of the system's own mails: whether it is in use.", 140),
+        "File": _column("Where it is in Drive.", 240),
+    },
+    console.PREFLIGHT: {
+        "Campaign": _column("The campaign's row."),
+        "When": _column("When it was looked at, in this workbook's time zone.", 150),
+        "Result": replace(
+            _column("A fault stops the mail. A warning is worth a look. A note says what was not looked at.", 80),
+            colours=(("Passed", "good"), ("Fault", "bad"), ("Warning", "waiting")),
+        ),
+        "Sentence": _text("What was found, and what to do.", 640),
+        "Preflight": replace(_column("In short, as Campaigns shows it.", 150), colours=_PREFLIGHT),
+    },
+    console.IMPORT_RESULTS: {
+        "ID": _column("The row of Import, or the line of a file.", 180),
+        "Answer": replace(_text("Its answer. Of files only the rejected lines are here.", 420), colours=_IMPORTED),
+    },
+    console.IMPORTS: {
+        "File": _column("A CSV file in the folder imports.", 220),
+        "Rows": _column("Contacts in the file."),
+        "Done": _column("How many of them have been read in."),
+        "Imported": _column("Contacts that are new on the list."),
+        "Updated": _column("Contacts that were on the list before."),
+        "Rejected": _column("Contacts that were not taken. Import results says why."),
+        "State": replace(
+            _text("How far it is, or what to change in the file.", 420),
+            colours=(("Done", "good"), ("Running", "busy"), ("Not imported", "bad"), ("Stopped", "bad")),
+        ),
+        "Finished at": _column("When it was done.", 150),
+    },
 }
 
 
@@ -208,7 +261,7 @@ def due(book: Workbook, tabs: Mapping[str, Sequence[Sequence[str]]]) -> dict[str
     """
     found: dict[str, Look] = {}
     if book.looks.get(console.START) != VERSION and (console.START in book.tabs or not book.looks):
-        found[console.START] = Look((Column(1, width=1040),), first=True, lines=GUIDE)
+        found[console.START] = Look((Column(1, width=880, wrap=True),), first=True, lines=GUIDE)
     for tab, rows in tabs.items():
         if book.looks.get(tab) == VERSION:
             continue
@@ -221,7 +274,7 @@ def due(book: Workbook, tabs: Mapping[str, Sequence[Sequence[str]]]) -> dict[str
             frozen=_FORMS.get(tab, (1, 0)),
             guard=GUARD if ours else "",
             banded=True,
-            hidden=tab in (console.IMPORT_RESULTS, console.SEGMENT_RESULTS),  # their answers stand beside the rows
+            hidden=tab == console.SEGMENT_RESULTS,  # its answers stand beside the rows
             charts=_CHARTS if tab == console.DASHBOARD else (),
         )
     return found

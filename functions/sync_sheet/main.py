@@ -8,6 +8,7 @@ from functools import cache
 import functions_framework.aio
 
 from shared import config
+from shared.adapters.drive import GoogleDrive
 from shared.adapters.sheets import Sheets
 from shared.model.paths import Paths
 from shared.model.tenant import Tenant
@@ -23,6 +24,7 @@ from .handler import SyncSheet
 @dataclass(frozen=True, kw_only=True)
 class Config(config.Pushed):
     sheets_endpoint: str = ""
+    drive_endpoint: str = ""
     refresh_ms: int = 600_000
 
 
@@ -41,6 +43,8 @@ async def built(tenant: Tenant) -> SyncSheet:
         paths=Paths(given.tenant),
         pepper=await only_pepper(open_secrets(given)),
         refresh=given.refresh_ms,
+        drive=GoogleDrive(given.drive_endpoint),
+        folder=tenant.folder,
     )
 
 

@@ -29,11 +29,11 @@ from shared.model.moments import moment
 from shared.model.paths import Paths
 from shared.model.rules import parse
 from shared.model.subscriber import EVERYONE, segments_of, tag_form, usable_tag
+from shared.paging import PAGE
 from shared.ports import MAX_WRITES, Document, Filter, Merge, Store, Write
 
 from .tabs import Cell
 
-PAGE = 300
 MOST = 10_000  # subscribers a tick
 ROWS = 100  # segments
 DAY = 86_400_000  # ms

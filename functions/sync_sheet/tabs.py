@@ -14,6 +14,7 @@ from shared.model.cells import short
 from shared.model.moments import moment
 from shared.model.paths import CONFIRM, WELCOME, Paths
 from shared.model.subscriber import EVERYONE, REASONS, country_of, strongest
+from shared.paging import PAGE, every
 from shared.ports import Document, Filter, Store
 
 SHOWN = 300  # rows of Subscribers and Suppressions
@@ -21,12 +22,24 @@ DAY = 86_400_000
 WATCHED = 7 * DAY  # after its launch a campaign's opens and clicks are counted no more
 HEARD = 0.9  # of the mails sent, whose delivery or bounce we were told: then rates are of those delivered
 NEWEST = 1_000  # campaigns in Results
-PAGE = 300
 CHEAP = 300  # reads that a campaign's counts may cost at every tick; those that cost more are made every `refresh` ms
 FEW = 30  # reads, the same of the counts of subscribers, which are made for ever
 BATCH = 400  # recipients or so whose mails are one read
 FIELDS = (  # of a campaign's document
-    *("state", "active", "answer", "answered_at", "expected", "totals", "frozen_at", "row", "sends", "archived"),
+    *(
+        "state",
+        "active",
+        "answer",
+        "answered_at",
+        "expected",
+        "totals",
+        "frozen_at",
+        "row",
+        "sends",
+        "archived",
+        "checked",
+        "templates",
+    ),
 )
 Cell = str | int | float
 COUNTED = (  # of campaign.LABELS, in the order of Results' last columns
@@ -103,23 +116,20 @@ class Campaigns:
         seen = await store.get(paths.console, ["outage"]) if len(self._found) > PAGE else None
         version = seen.version if seen else ""
         if len(self._found) <= PAGE or version != self._seen or now - self._at >= refresh:
-            self._found = {one.id: one for one in await _all(store, paths, Filter())}
+            self._found = {one.id: one async for one in every(store, paths.campaigns, fields=FIELDS)}
             self._at, self._seen = now, version
         else:
-            fresh = {one.id: one for one in await _all(store, paths, Filter(equals=("active", True)))}
+            active = every(store, paths.campaigns, Filter(equals=("active", True)), FIELDS)
+            fresh = {one.id: one async for one in active}
             over = [one.id for one in self._found.values() if one.data.get("active") and one.id not in fresh]
             others = await store.get_many([paths.campaign(id) for id in (CONFIRM, WELCOME, *over)], FIELDS)
             self._found |= fresh | {one.id: one for one in others if one}
+        return self.held
+
+    @property
+    def held(self) -> list[Document]:
+        """As they were last read."""
         return [self._found[id] for id in sorted(self._found)]
-
-
-async def _all(store: Store, paths: Paths, filter: Filter) -> list[Document]:
-    found: list[Document] = []
-    while True:
-        page = await store.page(paths.campaigns, filter, found[-1].id if found else "", PAGE, fields=FIELDS)
-        found += page
-        if len(page) < PAGE:
-            return found
 
 
 def newest(campaigns: Sequence[Document]) -> tuple[list[Document], str]:

@@ -28,22 +28,26 @@ HEADERS: dict[str, tuple[str, ...]] = {
     console.ACTIVITY: ("When", "What"),
     console.RESULTS: console.RESULT_FIELDS,
     console.IMPORT_RESULTS: ("ID", "Answer", "Of"),
+    console.IMPORTS: console.IMPORTS_FIELDS,
     console.PROVIDERS: console.PROVIDER_FIELDS,
     console.REPORTS: console.REPORT_FIELDS,
     console.SEGMENTS: console.SEGMENT_FIELDS + console.SEGMENT_ANSWERS,
     console.SEGMENT_RESULTS: ("Name", *console.SEGMENT_ANSWERS),
+    console.PREFLIGHT: console.PREFLIGHT_FIELDS,
+    console.TEMPLATES: console.TEMPLATE_FIELDS,
 }
 VIEWS = (console.SUBSCRIBERS, console.SUPPRESSIONS, console.ACTIVITY, console.REPORTS)  # only the header is read
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A tab that people fill in, and where the columns on its right are looked up. A workbook may be without the `options`."""
+    """A tab that people fill in, and the tabs in which the columns on its right are looked up, each in the first that has it. A workbook
+    may be without the `options`."""
 
     fields: tuple[str, ...]
     options: tuple[str, ...]
     results: tuple[str, ...]
-    source: str
+    sources: tuple[str, ...]
     prefix: str  # of the ids; "" where people name the rows
     rows: int
 
@@ -54,9 +58,11 @@ class Form:
 
 
 FORMS = {
-    console.CAMPAIGNS: Form(console.ROW_FIELDS, console.ROW_OPTIONS, console.ROW_RESULTS, console.RESULTS, "C", 200),
-    console.IMPORT: Form(console.IMPORT_FIELDS, (), console.IMPORT_ANSWERS, console.IMPORT_RESULTS, "I", 1000),
-    console.SEGMENTS: Form(console.SEGMENT_FIELDS, (), console.SEGMENT_ANSWERS, console.SEGMENT_RESULTS, "", 100),
+    console.CAMPAIGNS: Form(
+        console.ROW_FIELDS, console.ROW_OPTIONS, console.ROW_RESULTS, (console.RESULTS, console.PREFLIGHT), "C", 200
+    ),
+    console.IMPORT: Form(console.IMPORT_FIELDS, (), console.IMPORT_ANSWERS, (console.IMPORT_RESULTS,), "I", 1000),
+    console.SEGMENTS: Form(console.SEGMENT_FIELDS, (), console.SEGMENT_ANSWERS, (console.SEGMENT_RESULTS,), "", 100),
 }
 
 
@@ -77,7 +83,7 @@ async def ensure(sheet: Sheet) -> Book:
     found = await sheet.workbook()
     missing = [tab for tab in HEADERS if tab not in found.tabs]
     if missing:
-        await sheet.add_tabs(missing)
+        await sheet.add_tabs(missing, {tab: len(header) for tab, header in HEADERS.items()})
     rows = await _read(sheet)
     plain, formulas = _lacking(rows)
     if plain:
@@ -123,15 +129,19 @@ def _lookups(tab: str, form: Form, top: Sequence[str], rows: Sequence[Sequence[s
     left, width = len(form.typed), len(form.results)
     if tuple(top[:left]) != form.typed or any(top[left : left + width]) or set(form.results) & set(top):
         return {}
-    source = HEADERS[form.source]
-    span = f"{quote(form.source)}!$A:${ascii_uppercase[len(source) - 1]}"
-    columns = [source.index(name) + 1 for name in form.results]
+    places = [place(form, name) for name in form.results]
     first = f"{quote(tab)}!{ascii_uppercase[left]}"
     free = [n for n in range(2, form.rows + 2) if not any(rows[n - 1][left : left + width] if n <= len(rows) else ())]
     found: dict[str, Rows] = {}
     for numbers in runs(free):
-        found[f"{first}{numbers[0]}"] = [[lookup(n, span, at) for at in columns] for n in numbers]
+        found[f"{first}{numbers[0]}"] = [[lookup(n, *where) for where in places] for n in numbers]
     return {**found, f"{first}1": [form.results]}
+
+
+def place(form: Form, name: str) -> tuple[str, int]:
+    """The tab in which a result is looked up, as a range, and the result's column there."""
+    tab = next(tab for tab in form.sources if name in HEADERS[tab])
+    return f"{quote(tab)}!$A:${ascii_uppercase[len(HEADERS[tab]) - 1]}", HEADERS[tab].index(name) + 1
 
 
 def lookup(row: int, span: str, column: int) -> str:

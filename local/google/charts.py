@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 from itertools import accumulate, pairwise
-from math import cos, pi, sin
+from math import ceil, cos, floor, log10, pi, sin
 from typing import Any
 
 from local.google.look import sources
 from local.google.ranges import Json
 
 COLOURS = ("#2f6fb0", "#d9822b", "#3f9c6b", "#b04a6f", "#7a68b8", "#8a8f98")
-MOST = 30  # labels; the last ones are drawn
+MOST = 30  # labels; the last ones are drawn, of those that have a value
+LINES = 5  # across a column chart at most, without the one at 0
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 560, 300, 48, 12, 58  # pixels
 
 Read = Callable[[Json], Sequence[Any]]  # the values of a range, without trailing blanks
@@ -27,7 +28,8 @@ def svg(chart: Json, read: Read) -> str:
     if basic.get("headerCount"):
         names = [str(column[0]) if column else "" for column in columns]
         labels, columns = labels[1:], [column[1:] for column in columns]
-    shown = [row for row in range(len(labels)) if labels[row] != ""][-MOST:]
+    told_of = [any(column[row : row + 1] not in ([], [""]) for column in columns) for row in range(len(labels))]
+    shown = [row for row, label in enumerate(labels) if label != "" and told_of[row]][-MOST:]
     series = [[_number(column, row) for row in shown] for column in columns]
     if not any(value for values in series for value in values):
         return ""
@@ -57,15 +59,14 @@ def _number(column: Sequence[Any], row: int) -> float:
 
 
 def _axes(labels: Sequence[str], series: Sequence[Sequence[float]], kind: str) -> str:
-    highest = max(max(values) for values in series)
+    lines = ticks([value for values in series for value in values])
+    highest = lines[-1]
     height, step = HEIGHT - TOP - BOTTOM, (WIDTH - LEFT) / len(labels)
     parts = []
-    for part in range(5):
-        y = TOP + height * (1 - part / 4)
+    for tick in lines:
+        y = TOP + height * (1 - tick / highest)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH}" stroke="currentColor" stroke-opacity=".15"/>')
-        parts.append(
-            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="currentColor">{highest * part / 4:,.4g}</text>'
-        )
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="currentColor">{tick:,.10g}</text>')
     every = -(-len(labels) // 8)
     for n, label in enumerate(labels):
         if n % every == 0:
@@ -87,6 +88,16 @@ def _axes(labels: Sequence[str], series: Sequence[Sequence[float]], kind: str) -
                 f'<rect x="{x:.1f}" y="{TOP + height - tall:.1f}" width="{wide:.1f}" height="{tall:.1f}" fill="{colour}">{title}</rect>'
             )
     return "".join(parts)
+
+
+def ticks(values: Sequence[float]) -> list[float]:
+    """The round numbers beside the lines, from 0 to the highest value or a little more; whole ones where all values are."""
+    highest = max(values)
+    unit = 10.0 ** floor(log10(highest / LINES))
+    step = next(unit * by for by in (1, 2, 5, 10) if unit * by * LINES >= highest)
+    if all(value == int(value) for value in values):
+        step = max(1, step)
+    return [round(step * line, 10) for line in range(ceil(round(highest / step, 10)) + 1)]
 
 
 def _pie(values: Sequence[float]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 import sqlite3
@@ -20,19 +19,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from markdown_it import MarkdownIt
 from starlette.responses import Response
 from starlette.routing import Route
 
+from local.google import query
+from local.google.docs import exported
 from local.google.rest import Call, Refused, endpoint, partial, parts
-from local.google.store import SheetsStore
+from local.google.store import SERVICE, SheetsStore
 
 SHEET_MIME = "application/vnd.google-apps.spreadsheet"
 FOLDER_MIME = "application/vnd.google-apps.folder"
 DOC_MIME = "application/vnd.google-apps.document"
 DOC_SUFFIX = ".gdoc.md"
 MAX_EXPORT = 10 << 20  # bytes
-ROLES = ("reader", "commenter", "writer", "fileOrganizer", "organizer", "owner")
+ROLES = ("reader", "commenter", "writer")  # that a user can be given
 _MIME = {
     ".md": "text/markdown",
     ".html": "text/html",
@@ -50,11 +50,6 @@ _MIME = {
     ".pdf": "application/pdf",
 }
 _LEFT_BEHIND = (".swp", ".swo", ".tmp", ".bak", ".orig", ".part", ".crdownload")
-_CLAUSE = re.compile(
-    r"\s*(?:'(?P<parent>(?:[^'\\]|\\.)*)' in parents|'(?P<owner>me)' in owners|trashed\s*=\s*(?P<trashed>true|false)"
-    r"|properties\s+has\s*\{\s*key='(?P<key>[\w-]+)'\s+and\s+value='(?P<property>(?:[^'\\]|\\.)*)'\s*\}"
-    r"|(?P<field>mimeType|name)\s*(?P<sign>!?=)\s*'(?P<value>(?:[^'\\]|\\.)*)')\s*(?:and(?=\s)|$)"
-)
 _SCHEMA = """
 pragma journal_mode=wal;
 create table if not exists versions (id text primary key, number integer, mark text);
@@ -62,6 +57,12 @@ create table if not exists properties (id text primary key, held text not null);
 create table if not exists permissions (
     file text, address text, role text not null, primary key (file, address)) without rowid;
 """
+
+
+_EXPORTS: dict[str, Callable[[str], str]] = {
+    "text/html": exported,
+    "text/plain": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+}
 
 
 class DriveFolder:
@@ -124,14 +125,14 @@ class DriveFolder:
             return dict(self._db.execute("select address, role from permissions where file = ? order by address", (file,)))
 
     def _list(self, call: Call) -> dict[str, Any]:
-        wanted = _query(call.query.get("q", ""))
+        wanted = query.parsed(call.query.get("q", ""))
         files = [self._file(path) for path in self.paths()]
         if self.account:  # a service account sees what is in the shared folder; others' spreadsheets are elsewhere
             files += [self._spreadsheet(book) for book in self._sheets.spreadsheets()]
-        parent = next((value for field, _, value in wanted if field == "parent"), None)
-        if parent is not None and parent != self.root and parent not in [one["id"] for one in files]:
+        parents = {parent for field, _, value in wanted if field == "parents" for parent in value}
+        if not parents <= {self.root, *(one["id"] for one in files)}:
             raise Refused(404, "File not found: .", "notFound", "fileId")
-        files = [one for one in files if all(_matches(one, *clause) for clause in wanted)]
+        files = [one for one in files if all(query.matches(one, *clause) for clause in wanted)]
         order = call.query.get("orderBy", "")
         if order not in ("", "name", "name desc"):
             raise Refused(400, f"Sorting is not supported: {order}", "invalid", "orderBy")
@@ -211,7 +212,7 @@ class DriveFolder:
     def _permit(self, call: Call) -> dict[str, Any]:
         file, role, address = call.path["id"], call.body.get("role"), call.body.get("emailAddress")
         self._described(file)
-        if call.body.get("type") != "user" or role not in ROLES[:3] or not address:
+        if call.body.get("type") != "user" or role not in ROLES or not address:
             raise Refused(
                 400, "This emulator shares with a user, who has an emailAddress, as a reader, commenter or writer.", "badRequest"
             )
@@ -221,7 +222,7 @@ class DriveFolder:
     def _about(self, call: Call) -> dict[str, Any]:
         if "fields" not in call.query:
             raise Refused(400, "The 'fields' parameter is required for this method.", "required", "fields")
-        user = {"kind": "drive#user", "emailAddress": self.account or "steps@twin.iam.gserviceaccount.com"}
+        user = {"kind": "drive#user", "emailAddress": self.account or SERVICE}
         return partial({"kind": "drive#about", "user": user}, call.query["fields"])
 
     def _update(self, call: Call) -> dict[str, Any]:
@@ -279,6 +280,7 @@ class DriveFolder:
             "properties": self._properties(book),
             "version": str(self._version(book, self._sheets.revision())),
             "modifiedTime": "2026-01-01T00:00:00.000Z",  # nobody asks when
+            "lastModifyingUser": {"kind": "drive#user", "emailAddress": self._sheets.editor(book)},
         }
 
     def _mine(self, file: str) -> bool:
@@ -343,51 +345,3 @@ def _mime(path: Path) -> str:
     if path.is_dir():
         return FOLDER_MIME
     return DOC_MIME if path.name.endswith(DOC_SUFFIX) else _MIME.get(path.suffix.lower(), "application/octet-stream")
-
-
-def _markdown(text: str) -> str:
-    """What Docs does to a template that was typed into it: its marks escaped and their quotes curled, its "---" lines as text."""
-
-    def curled(mark: re.Match[str]) -> str:
-        escaped = re.sub(r"[_*#+=!<>|\[\]~-]", r"\\\g<0>", mark[0])
-        return re.sub(r"'(.*?)'", "‘\\1’", re.sub(r'"(.*?)"', "“\\1”", escaped))
-
-    text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", curled, text)
-    return "\ufeff" + re.sub(r"^---$", r"\\---", text, flags=re.MULTILINE)
-
-
-_EXPORTS: dict[str, Callable[[str], str]] = {
-    "text/markdown": _markdown,
-    "text/html": lambda text: f"<html><body>{MarkdownIt().render(text)}</body></html>",
-    "text/plain": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
-}
-
-
-def _query(text: str) -> list[tuple[str, str, str]]:
-    """The clauses of a `q`: (parent | trashed | mimeType | name, "=" or "!=", value) or ("properties", key, value), all joined by
-    "and"."""
-    clauses, place = [], 0
-    while place < len(text):
-        found = _CLAUSE.match(text, place)
-        if not found:
-            raise Refused(400, "Invalid Value", "invalid", "q")
-        kind = next(name for name in ("parent", "owner", "trashed", "property", "field") if found[name] is not None)
-        value = re.sub(r"\\(.)", r"\1", found["value" if kind == "field" else kind])
-        if kind == "property":
-            clauses.append(("properties", found["key"], value))
-        else:
-            clauses.append((found["field"] or kind, found["sign"] or "=", value))
-        place = found.end()
-    return clauses
-
-
-def _matches(file: dict[str, Any], field: str, sign: str, value: str) -> bool:
-    if field == "parent":
-        return value in file["parents"]
-    if field == "owner":
-        return bool(file["ownedByMe"])
-    if field == "trashed":
-        return value == "false"
-    if field == "properties":
-        return bool(file["properties"].get(sign) == value)
-    return bool(file[field] == value) == (sign == "=")

@@ -23,7 +23,8 @@ from local.google.values import PATTERNS
 
 WIDTH = 100  # pixels of a column that nobody has set
 _TYPES = {"object": dict, "array": list, "string": str, "boolean": bool}
-_PARTS = (("rules", "rule", "dataValidation"), ("formats", "format", "userEnteredFormat"))  # ours, and where a cell shows them
+_FORMATS = {"numberFormat": ("formats", "format"), "wrapStrategy": ("wraps", "wrap")}  # of a cell, and what is kept of each
+_PARTS = (("rules", "rule", "dataValidation", ""), *((*kept, "userEnteredFormat", name) for name, kept in _FORMATS.items()))
 _CONDITIONS = ("TEXT_EQ", "TEXT_CONTAINS", "TEXT_STARTS_WITH")  # of the colour rules that the twin evaluates
 
 
@@ -68,6 +69,8 @@ class Looks:
             "repeatCell": self._format,
             "updateDimensionProperties": self._width,
             "addProtectedRange": self._protect,
+            "updateProtectedRange": self._protect_anew,
+            "deleteProtectedRange": self._unprotect,
             "addConditionalFormatRule": self._colour,
             "addBanding": self._band,
             "addChart": self._chart,
@@ -120,12 +123,14 @@ class Looks:
 
     def _format(self, book: str, given: Json) -> Json:
         tab, look = self._open(book, given["range"])
-        if given["fields"] != "userEnteredFormat.numberFormat":
-            raise Refused(400, "Invalid field: 'fields'; the twin knows userEnteredFormat.numberFormat.")
-        form = given["cell"].get("userEnteredFormat", {}).get("numberFormat")
-        if form and form.get("pattern") not in PATTERNS:
+        name = given["fields"].removeprefix("userEnteredFormat.")
+        if name not in _FORMATS:
+            raise Refused(400, f"Invalid field: 'fields'; of userEnteredFormat the twin knows {' and '.join(_FORMATS)}.")
+        form = given["cell"].get("userEnteredFormat", {}).get(name)
+        if name == "numberFormat" and form and form.get("pattern") not in PATTERNS:
             raise Refused(400, f"The twin knows the patterns {', '.join(PATTERNS)}.")
-        look.setdefault("formats", []).append({"range": given["range"], "format": form})
+        part, kept = _FORMATS[name]
+        look.setdefault(part, []).append({"range": given["range"], kept: form})
         self._store.set_look(book, tab.id, look)
         return {}
 
@@ -145,6 +150,35 @@ class Looks:
         if wanted.get("warningOnly") and "editors" in wanted:
             raise Refused(400, "Editors are not supported with warningOnly protection.")
         return self._add(book, wanted["range"], "protected", "protectedRange", wanted, "protectedRangeId")
+
+    def protection(self, book: str, id: int) -> tuple[Tab, Json]:
+        """A protected range and its tab; raises Refused."""
+        for tab in self._store.tabs(book):
+            for one in self._store.look(book, tab.id).get("protected", ()):
+                if one["protectedRangeId"] == id:
+                    return tab, one
+        raise Refused(400, f"No protected range with ID: {id}")
+
+    def _protect_anew(self, book: str, given: Json) -> Json:
+        wanted, fields = given["protectedRange"], str(given["fields"]).split(",")
+        tab, known = self.protection(book, wanted["protectedRangeId"])
+        changed = {name: wanted.get(name) for name in fields}
+        merged = {name: value for name, value in {**known, **changed}.items() if value not in (None, False)}
+        if merged.get("warningOnly"):
+            merged.pop("editors", None)
+        self._replace(book, tab, known, merged)
+        return {}
+
+    def _unprotect(self, book: str, given: Json) -> Json:
+        self._replace(book, *self.protection(book, given["protectedRangeId"]), None)
+        return {}
+
+    def _replace(self, book: str, tab: Tab, known: Json, new: Json | None) -> None:
+        look = self._store.look(book, tab.id)
+        others = [one for one in look["protected"] if one["protectedRangeId"] != known["protectedRangeId"]]
+        if new is not None:
+            self._open(book, new["range"])
+        self._store.set_look(book, tab.id, look | {"protected": [*others, *([new] if new else [])]})
 
     def _colour(self, book: str, given: Json) -> Json:
         rule, at = given["rule"], given.get("index", 0)
@@ -241,13 +275,15 @@ class Looks:
 
     # --- what is shown
 
-    def shown(self, book: str, tab: Tab, areas: Sequence[Area] | None, values: bool) -> Json:
-        """What a sheet of spreadsheets.get has beside its properties; with `areas`, their `data`, which may have `values`."""
+    def shown(self, book: str, tab: Tab, areas: Sequence[Area] | None, values: bool, who: str) -> Json:
+        """What a sheet of spreadsheets.get has for somebody, besides its properties; with `areas`, their `data`, maybe with `values`."""
         look = self._store.look(book, tab.id)
         names = {"protected": "protectedRanges", "conditional": "conditionalFormats", "bands": "bandedRanges", "charts": "charts"}
         found: Json = {
             theirs: look[ours] for ours, theirs in {**names, "metadata": "developerMetadata"}.items() if look.get(ours)
         }
+        if "protectedRanges" in found:
+            found["protectedRanges"] = [_seen(one, who) for one in found["protectedRanges"]]
         if areas is not None:
             found["data"] = [self._data(book, tab, look, area, values) for area in areas]
         return found
@@ -255,14 +291,15 @@ class Looks:
     def _data(self, book: str, tab: Tab, look: Json, area: Area, values: bool) -> Json:
         bottom, right = min(area.bottom or tab.rows, tab.rows), min(area.right or tab.columns, tab.columns)
         cells: dict[tuple[int, int], Json] = defaultdict(dict)
-        for part, name, put in _PARTS:
+        for part, name, put, inner in _PARTS:
             for entry in look.get(part, ()):
                 place = entry["range"]
                 for row in range(
                     max(place.get("startRowIndex", 0) + 1, area.top), min(place.get("endRowIndex", bottom), bottom) + 1
                 ):
                     for column in range(place.get("startColumnIndex", 0) + 1, place.get("endColumnIndex", right) + 1):
-                        cells[row, column][put] = {"numberFormat": entry[name]} if part == "formats" else entry[name]
+                        cell = cells[row, column]
+                        cell[put] = {**cell.get(put, {}), inner: entry[name]} if inner else entry[name]
         for at, note in look.get("notes", {}).items():
             row, column = at.split(",")
             cells[int(row), int(column)]["note"] = note
@@ -286,6 +323,13 @@ class Looks:
                     kind = "formulaValue" if str(value).startswith("=") else kind
                     if value != "":
                         cells[row, column][name] = {kind: value} if render == "FORMULA" else value
+
+
+def _seen(protection: Json, who: str) -> Json:
+    """A protected range as somebody sees it: who its editors are is shown only to them."""
+    mine = bool(protection.get("warningOnly")) or who in protection.get("editors", {}).get("users", ())
+    kept = {name: value for name, value in protection.items() if mine or name != "editors"}
+    return kept | ({"requestingUserCanEdit": True} if mine else {})
 
 
 def sources(spec: Json) -> Iterator[Json]:

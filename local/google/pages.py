@@ -1,42 +1,37 @@
-"""The twin's pages for a marketer: the Sheet as an editable grid, and the templates folder with a plain editor."""
+"""The Sheet for a marketer: an editable grid."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from functions.sync_sheet.workbook import FORMS, HEADERS
 from local.google import charts, ranges
 from local.google.a1 import Area
-from local.google.drive import DriveFolder
 from local.google.look import sources
 from local.google.rest import Refused, same_origin
 from local.google.store import SheetsStore
 from local.google.values import Cell
 from local.web import page
 
-SYSTEM_TABS = frozenset({"Results", "Subscribers", "Suppressions", "Dashboard", "Activity", "Providers"})
+SYSTEM_TABS = frozenset(HEADERS) - frozenset(FORMS)
+EDITOR = "editor@lumen-coffee.example"  # who edits unless the page says otherwise
+_SERVICES = ".gserviceaccount.com"
 MAX_CELLS = 100_000  # in one edit
-MAX_TEMPLATE = 1_000_000  # bytes that the page edits
 
 
 class Pages:
     """Routes for people. Edits are what a person types (USER_ENTERED); formulas, headers and system tabs are kept as they are."""
 
-    def __init__(self, sheets: SheetsStore, drive: DriveFolder, spreadsheet: str, system_tabs: frozenset[str]) -> None:
+    def __init__(self, sheets: SheetsStore, spreadsheet: str) -> None:
         self._sheets = sheets
-        self._drive = drive
         self._book = spreadsheet
-        self._system = system_tabs
 
     def routes(self) -> list[Route]:
         return [
@@ -44,9 +39,6 @@ class Pages:
             Route("/sheet/data", self._data),
             Route("/sheet/edit", self._edit, methods=["POST"]),
             Route("/sheet/rows", self._rows, methods=["POST"]),
-            Route("/templates", self._templates),
-            Route("/templates/{name:path}", self._template),
-            Route("/templates/{name:path}", self._save, methods=["POST"]),
         ]
 
     # --- the grid
@@ -68,23 +60,24 @@ class Pages:
             zone=zone,
             tabs=tabs,
             tab=tab,
-            system=self._system,
+            system=SYSTEM_TABS,
         )
 
     async def _data(self, request: Request) -> Response:
-        title, known = request.query_params.get("tab", ""), request.query_params.get("revision", "")
-        return await asyncio.to_thread(self._answer, lambda: self._grid(title, known))
+        asked = request.query_params
+        title, known, who = asked.get("tab", ""), asked.get("revision", ""), asked.get("you") or EDITOR
+        return await asyncio.to_thread(self._answer, lambda: self._grid(title, known, who))
 
     async def _edit(self, request: Request) -> Response:
         if not same_origin(request):
             return JSONResponse({"error": "This page may only be used from the twin itself."}, status_code=403)
         try:
             body = await request.json()
-            title = str(body["tab"])
+            title, who = str(body["tab"]), str(body.get("you") or EDITOR)
             cells = [(int(row), int(column), str(text)) for row, column, text in body["cells"]]
         except (ValueError, TypeError, KeyError):
             return JSONResponse({"error": "An edit is {tab, cells: [[row, column, text], …]}."}, status_code=400)
-        return await asyncio.to_thread(self._answer, lambda: self._typed(title, cells))
+        return await asyncio.to_thread(self._answer, lambda: self._typed(title, cells, who))
 
     async def _rows(self, request: Request) -> Response:
         if not same_origin(request):
@@ -92,9 +85,10 @@ class Pages:
         try:
             body = await request.json()
             title, action, at = str(body["tab"]), str(body["action"]), int(body["at"])
+            who = str(body.get("you") or EDITOR)
         except (ValueError, TypeError, KeyError):
             return JSONResponse({"error": "A change of rows is {tab, action, at}."}, status_code=400)
-        return await asyncio.to_thread(self._answer, lambda: self._arrange(title, action, at))
+        return await asyncio.to_thread(self._answer, lambda: self._arrange(title, action, at, who))
 
     def _answer(self, work: Any) -> Response:
         try:
@@ -102,7 +96,7 @@ class Pages:
         except Refused as refusal:
             return JSONResponse({"error": refusal.message}, status_code=refusal.code)
 
-    def _grid(self, title: str, known: str) -> dict[str, Any]:
+    def _grid(self, title: str, known: str, who: str) -> dict[str, Any]:
         """All that the page shows of a tab, or only the revision when the caller knows it already."""
         revision = self._sheets.revision()
         if revision == known:
@@ -115,17 +109,23 @@ class Pages:
             "revision": revision,
             "tab": asdict(tab),
             "tabs": [one.title for one in self._sheets.tabs(self._book)],
-            "readonly": title in self._system,
+            "readonly": title in SYSTEM_TABS,
             "values": values,
             "formulas": {f"{row},{column}": cell.text for (row, column), cell in cells.items() if cell.kind == "f"},
             "locked": [f"{row},{column}" for (row, column), cell in cells.items() if self._locked(row, cell)],
             "rules": [{**_box(rule["range"]), **_asked(rule["rule"])} for rule in look.get("rules", ()) if rule["rule"]],
             "notes": look.get("notes", {}),
             "widths": look.get("widths", {}),
+            "wraps": [{**_box(one["range"]), "wrap": one["wrap"] == "WRAP"} for one in look.get("wraps", ())],
             "frozen_columns": look.get("frozen_columns", 0),
             "colours": dict(_colours(look, values)),
             "bands": [_box(band["range"]) for band in look.get("bands", ())],
-            "guarded": [{**_box(one["range"]), "hint": one.get("description", "")} for one in look.get("protected", ())],
+            "guarded": [
+                {**_box(one["range"]), "hint": one.get("description", "")}
+                for one in look.get("protected", ())
+                if one.get("warningOnly") or who not in one["editors"]["users"]
+            ],
+            "people": self._people(),
             "charts": self._charts(look),
         }
 
@@ -144,8 +144,15 @@ class Pages:
         ]
         return [one for one in drawn if one["svg"]]
 
-    def _typed(self, title: str, cells: list[tuple[int, int, str]]) -> dict[str, Any]:
-        """Write what was typed; `kept` lists the cells that are not a person's to change."""
+    def _people(self) -> list[str]:
+        """Whom somebody at this grid may be: those whom a protection lets in, and a plain editor; [] where nothing is protected."""
+        tabs = self._sheets.tabs(self._book)
+        ranges = [one for tab in tabs for one in self._sheets.look(self._book, tab.id).get("protected", ())]
+        named = {user for one in ranges for user in one.get("editors", {}).get("users", ()) if not user.endswith(_SERVICES)}
+        return [EDITOR, *sorted(named - {EDITOR})] if named else []
+
+    def _typed(self, title: str, cells: list[tuple[int, int, str]], who: str) -> dict[str, Any]:
+        """Write what somebody typed; `kept` lists the cells that are not a person's to change."""
         self._may_edit(title)
         if len(cells) > MAX_CELLS:
             raise Refused(400, f"At most {MAX_CELLS:,} cells can be pasted at once.")
@@ -154,7 +161,10 @@ class Pages:
             there = self._sheets.cells(self._book, title)
             if any(not (1 <= row <= 100_000 and 1 <= column <= tab.columns) for row, column, _ in cells):
                 raise Refused(400, f"The tab has {tab.columns} columns; what was pasted does not fit.")
-            guarded = [one["range"] for one in self._sheets.look(self._book, tab.id).get("protected", ())]
+            for row, column, _ in cells:
+                self._sheets.guard(self._book, Area(title, row, column, row, column), who)
+            protected = self._sheets.look(self._book, tab.id).get("protected", ())
+            guarded = [one["range"] for one in protected if one.get("warningOnly")]
             kept = [
                 [row, column]
                 for row, column, _ in cells
@@ -168,10 +178,13 @@ class Pages:
                 (Area(title, row, column, row, column), [[text]]) for row, column, text in cells if (row, column) not in refused
             ]
             self._sheets.write(self._book, updates, "USER_ENTERED")
+            self._sheets.edited(self._book, who)
         return {"kept": kept}
 
-    def _arrange(self, title: str, action: str, at: int) -> dict[str, Any]:
+    def _arrange(self, title: str, action: str, at: int, who: str) -> dict[str, Any]:
+        """Move rows, as far as no protection holds a cell of them."""
         self._may_edit(title)
+        self._sheets.guard(self._book, Area(title, 2 if action.startswith("sort") else at), who)
         if action in ("sort", "sort-down"):
             self._sheets.sort(self._book, title, at, descending=action == "sort-down")
         elif action == "insert" and at > 1:
@@ -184,73 +197,12 @@ class Pages:
 
     def _locked(self, row: int, cell: Cell | None) -> bool:
         """Headers, and formulas of ours, which look something up in a system tab; a person's own formulas are theirs."""
-        ours = cell is not None and cell.kind == "f" and any(f"{tab}!" in cell.text for tab in self._system)
+        ours = cell is not None and cell.kind == "f" and any(f"{tab}!" in cell.text for tab in SYSTEM_TABS)
         return ours or (cell is not None and row == 1)
 
     def _may_edit(self, title: str) -> None:
-        if title in self._system:
+        if title in SYSTEM_TABS:
             raise Refused(403, f"{title} is written by the system; your changes would be lost.")
-
-    # --- templates
-
-    async def _templates(self, request: Request) -> Response:
-        folder = self._drive.folder
-        files = [(path.relative_to(folder).as_posix(), path.stat()) for path in self._drive.paths() if path.is_file()]
-        rows = [(name, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)) for name, status in files]
-        return page("templates.html", here="/templates", folder=folder, files=rows)
-
-    async def _template(self, request: Request) -> Response:
-        return await asyncio.to_thread(self._show, request.path_params["name"], "saved" in request.query_params)
-
-    async def _save(self, request: Request) -> Response:
-        if not same_origin(request):
-            return Response("This page may only be used from the twin itself.", 403, media_type="text/plain")
-        form = parse_qs((await request.body()).decode(errors="replace"), keep_blank_values=True)
-        text = form.get("text", [""])[0].replace("\r\n", "\n")
-        return await asyncio.to_thread(self._store, request.path_params["name"], text, form.get("hash", [""])[0])
-
-    def _show(self, name: str, saved: bool) -> Response:
-        path = self._drive.find(name)
-        if path is None:
-            return self._missing(name)
-        data = path.read_bytes()
-        try:
-            text = data.decode() if len(data) <= MAX_TEMPLATE else None
-        except UnicodeDecodeError:
-            text = None
-        note = "Saved. The next campaign that uses this template shows the change." if saved else ""
-        if text is None:
-            note = "This file is not text, or too large to edit here; use a program on your computer."
-        return self._editor(name, path, text, _hash(data), note, warn=text is None)
-
-    def _store(self, name: str, text: str, known: str) -> Response:
-        path = self._drive.find(name)
-        if path is None:
-            return self._missing(name)
-        if len(text) > MAX_TEMPLATE:
-            return self._editor(
-                name, path, text, known, "Not saved: the text is over a million characters.", warn=True, status=400
-            )
-        there = path.read_bytes()
-        if _hash(there) != known:
-            sentence = (
-                "Not saved: the file has changed on disk since you opened it. Save again to replace that version with yours."
-            )
-            return self._editor(name, path, text, _hash(there), sentence, warn=True, status=409)
-        self._drive.write(path, text.encode())
-        return RedirectResponse("?saved", status_code=303)
-
-    def _editor(
-        self, name: str, path: Path, text: str | None, known: str, note: str, *, warn: bool = False, status: int = 200
-    ) -> Response:
-        values = {"name": name, "path": path, "text": text, "hash": known, "note": note, "warn": warn}
-        return page("template_view.html", here="/templates", status=status, **values)
-
-    def _missing(self, name: str) -> Response:
-        note = "There is no such file in the folder."
-        return page(
-            "template_view.html", here="/templates", status=404, name=name, path="", text=None, hash="", note=note, warn=True
-        )
 
 
 def _box(place: dict[str, Any]) -> dict[str, int]:
@@ -291,7 +243,3 @@ def _fits(rule: dict[str, Any], text: str) -> bool:
             return wanted in shown
         case _:
             return shown == wanted
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -24,6 +24,26 @@ def holds(place: Json, row: int, column: int) -> bool:
     return meet(place, cell)
 
 
+def barred(look: Json, place: Json, who: str) -> bool:
+    """Whether a hard protection keeps somebody out of a cell of a range."""
+    for one in look.get("protected", ()):
+        open_to = [hole for hole in one.get("unprotectedRanges", ()) if _inside(place, hole)]
+        hard = not one.get("warningOnly") and who not in one.get("editors", {}).get("users", ())
+        if hard and not open_to and meet(one["range"], place):
+            return True
+    return False
+
+
+def _inside(place: Json, hole: Json) -> bool:
+    for axis in ("Row", "Column"):
+        end = hole.get(f"end{axis}Index")
+        if place.get(f"start{axis}Index", 0) < hole.get(f"start{axis}Index", 0):
+            return False
+        if end is not None and (place.get(f"end{axis}Index") is None or place[f"end{axis}Index"] > end):
+            return False
+    return True
+
+
 def last(entries: Sequence[Json], row: int, column: int, name: str) -> Any:
     """The `name` of the last of the entries whose "range" holds a cell (from 1); None without one."""
     return next((one[name] for one in reversed(entries) if holds(one["range"], row, column)), None)
@@ -46,7 +66,7 @@ def moved(look: Json, row: int, by: int) -> Json:
         return bool("endRowIndex" in place and place["endRowIndex"] <= place.get("startRowIndex", 0))
 
     found = dict(look)
-    for part in ("rules", "formats", "protected", "bands"):
+    for part in ("rules", "formats", "wraps", "protected", "bands"):
         ranged = [{**one, "range": follow(one["range"])} for one in look.get(part, ())]
         found[part] = [one for one in ranged if not empty(one["range"])]
     rules = [{**one, "ranges": [follow(place) for place in one["ranges"]]} for one in look.get("conditional", ())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
@@ -13,9 +13,11 @@ from starlette.routing import Route
 
 from local.google import a1
 from local.google.a1 import Area
+from local.google.drive import DriveFolder
 from local.google.look import Looks, request
+from local.google.ranges import barred
 from local.google.rest import Call, Refused, endpoint, partial
-from local.google.store import Entry, Render, SheetsStore, Tab
+from local.google.store import PROTECTED, SERVICE, Entry, Render, SheetsStore, Tab
 
 V4 = "/v4/spreadsheets/{id}"
 
@@ -51,10 +53,11 @@ class Meter:
 
 
 class SheetsApi:
-    """The REST face of a store."""
+    """The REST face of a store. `drive` knows who calls, and whose a spreadsheet is."""
 
-    def __init__(self, store: SheetsStore, meter: Meter) -> None:
+    def __init__(self, store: SheetsStore, meter: Meter, drive: DriveFolder) -> None:
         self._store = store
+        self._drive = drive
         self._looks = Looks(store)
         self._meter = meter
 
@@ -84,21 +87,27 @@ class SheetsApi:
 
         return endpoint(counted)
 
+    @property
+    def _caller(self) -> str:
+        return self._drive.account or SERVICE
+
     # --- the spreadsheet
 
     def _book(self, call: Call) -> dict[str, Any]:
-        book = call.path["id"]
+        whole = call.query.get("includeGridData") == "true"
+        return self.book(call.path["id"], call.query.get("fields", ""), self._caller, call.query.getlist("ranges"), whole=whole)
+
+    def book(self, book: str, fields: str, who: str, ranges: Sequence[str] = (), *, whole: bool = False) -> dict[str, Any]:
+        """A spreadsheet as somebody gets it. Raises Refused."""
         title, zone = self._store.properties(book)
-        fields, ranges = call.query.get("fields", ""), [self._store.area(book, text) for text in call.query.getlist("ranges")]
-        whole = "data(" in fields if fields else call.query.get("includeGridData") == "true"
-        values = not fields or "Value" in fields
+        areas = [self._store.area(book, text) for text in ranges]
+        whole, values = "data(" in fields if fields else whole, not fields or "Value" in fields
         sheets = []
         for tab in self._store.tabs(book):
-            areas = [area for area in ranges if area.tab == tab.title] or [Area(tab.title)]
-            if not ranges or areas[0] in ranges:
-                sheets.append(
-                    {"properties": self._properties(book, tab)} | self._looks.shown(book, tab, areas if whole else None, values)
-                )
+            here = [area for area in areas if area.tab == tab.title] or [Area(tab.title)]
+            if not areas or here[0] in areas:
+                looks = self._looks.shown(book, tab, here if whole else None, values, who)
+                sheets.append({"properties": self._properties(book, tab)} | looks)
         found = {
             "spreadsheetId": book,
             "properties": {"title": title, "locale": "en_US", "timeZone": zone},
@@ -108,6 +117,10 @@ class SheetsApi:
 
     def _batch(self, call: Call) -> dict[str, Any]:
         book, requests = call.path["id"], call.body.get("requests")
+        return {"spreadsheetId": book, "replies": self.change(book, requests, self._caller)}
+
+    def change(self, book: str, requests: Any, who: str) -> list[dict[str, Any]]:
+        """A batchUpdate by somebody: its replies. Raises Refused."""
         if not isinstance(requests, list) or not requests:
             raise Refused(400, "Must specify at least one request.")
         kinds = {
@@ -125,12 +138,50 @@ class SheetsApi:
                     raise Refused(400, f"Invalid JSON payload received. Unknown name \"{kind}\" at 'requests[{number}]'.")
                 request(given, f"requests[{number}]")
                 try:
+                    self._guard(book, kind, given[kind], who)
                     replies.append(kinds[kind](book, given[kind]))
                 except Refused as refusal:
                     raise Refused(400, f"Invalid requests[{number}].{kind}: {refusal.message}") from None
                 except (TypeError, KeyError, AttributeError, ValueError):
                     raise Refused(400, f"Invalid value at 'requests[{number}].{kind}'.") from None
-        return {"spreadsheetId": book, "replies": replies}
+            self._store.edited(book, who)
+        return replies
+
+    def _guard(self, book: str, kind: str, given: dict[str, Any], who: str) -> None:
+        """Refuse what a hard protection keeps somebody from; who adds one is among its editors, and so is the owner."""
+        match kind:
+            case "addProtectedRange" if not given["protectedRange"].get("warningOnly"):
+                wanted = given["protectedRange"]
+                owners = [address for address, role in self._drive.shared(book).items() if role == "owner"]
+                users = wanted.get("editors", {}).get("users", [])
+                wanted["editors"] = {**wanted.get("editors", {}), "users": list(dict.fromkeys([*users, *owners, who]))}
+                place = wanted["range"]
+            case "updateProtectedRange" | "deleteProtectedRange":
+                id = given.get("protectedRangeId") or given["protectedRange"]["protectedRangeId"]
+                _, one = self._looks.protection(book, id)
+                if not one.get("warningOnly") and who not in one["editors"].get("users", ()):
+                    raise Refused(400, PROTECTED)
+                return
+            case "deleteSheet":
+                place = given
+            case "updateSheetProperties" if "title" in given["fields"]:
+                there = self._store.look(book, given["properties"]["sheetId"]).get("protected", ())
+                if barred({"protected": [one for one in there if len(one["range"]) == 1]}, {}, who):
+                    raise Refused(400, PROTECTED)
+                return
+            case "updateCells" if "start" in given:
+                start = given["start"]
+                top, left = start.get("rowIndex", 0), start.get("columnIndex", 0)
+                rows = given.get("rows", ())
+                wide = max((len(row.get("values", ())) for row in rows), default=0)
+                place = {"sheetId": start.get("sheetId", 0), "startRowIndex": top, "startColumnIndex": left}
+                place |= {"endRowIndex": top + len(rows), "endColumnIndex": left + wide}
+            case "updateCells" | "setDataValidation" | "repeatCell":
+                place = given["range"]
+            case _:
+                return
+        if barred(self._store.look(book, place.get("sheetId", 0)), place, who):
+            raise Refused(400, PROTECTED)
 
     def _add_sheet(self, book: str, given: dict[str, Any]) -> dict[str, Any]:
         wanted = given.get("properties", {})
@@ -205,20 +256,30 @@ class SheetsApi:
         book, rows = call.path["id"], _rows(call.body)
         entry = _choice(call.query, "valueInputOption", get_args(Entry), "")
         _choice(call.query, "insertDataOption", ("INSERT_ROWS",), "")  # OVERWRITE would write into what is below
-        went = self._store.append(book, self._store.area(book, call.path["range"]), rows, entry)
+        with self._store.change():
+            went = self._store.append(book, self._store.area(book, call.path["range"]), rows, entry)
+            self._store.guard(book, went, self._caller)
+            self._store.edited(book, self._caller)
         updates = {"spreadsheetId": book, "updatedRange": a1.name(went), "updatedRows": len(rows)}
         return {"spreadsheetId": book, "updates": updates}
 
     def _clear(self, call: Call) -> dict[str, Any]:
         book, area = call.path["id"], self._store.area(call.path["id"], call.path["range"])
-        self._store.clear(book, [area])
+        self._wipe(book, [area])
         return {"spreadsheetId": book, "clearedRange": a1.name(self._closed(book, area))}
 
     def _batch_clear(self, call: Call) -> dict[str, Any]:
         book = call.path["id"]
         areas = [self._store.area(book, str(text)) for text in call.body.get("ranges", [])]
-        self._store.clear(book, areas)
+        self._wipe(book, areas)
         return {"spreadsheetId": book, "clearedRanges": [a1.name(self._closed(book, area)) for area in areas]}
+
+    def _wipe(self, book: str, areas: list[Area]) -> None:
+        with self._store.change():
+            for area in areas:
+                self._store.guard(book, area, self._caller)
+            self._store.clear(book, areas)
+            self._store.edited(book, self._caller)
 
     def _values(self, call: Call, text: str) -> dict[str, Any]:
         book = call.path["id"]
@@ -235,7 +296,11 @@ class SheetsApi:
             if not isinstance(part, dict) or not isinstance(part.get("range"), str):
                 raise Refused(400, "Invalid value at 'data'.")
             updates.append((self._store.area(book, part["range"]), _rows(part)))
-        self._store.write(book, updates, entry)
+        with self._store.change():
+            for area, rows in updates:
+                self._store.guard(book, _written(area, rows), self._caller)
+            self._store.write(book, updates, entry)
+            self._store.edited(book, self._caller)
         return [
             {
                 "spreadsheetId": book,
@@ -253,6 +318,12 @@ class SheetsApi:
 
 
 _GRID = (("frozenRowCount", 0), ("rowCount", 1000), ("columnCount", 26))
+
+
+def _written(area: Area, rows: list[list[Any]]) -> Area:
+    """The cells that values written at an area reach."""
+    right = area.left + max((len(row) for row in rows), default=1) - 1
+    return replace(area, bottom=area.top + max(len(rows), 1) - 1, right=max(right, area.left))
 
 
 def _choice(given: Any, name: str, allowed: tuple[str, ...], default: str) -> Any:

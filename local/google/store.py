@@ -15,13 +15,16 @@ from typing import Any, Literal
 from local.google import a1
 from local.google.a1 import Area
 from local.google.formulas import Cells, Evaluator, move_rows
-from local.google.ranges import last, moved
+from local.google.ranges import barred, last, moved
 from local.google.rest import Refused
 from local.google.values import Cell, Value, display, raw, typed, unformatted
 
+SERVICE = "steps@twin.iam.gserviceaccount.com"  # as whom the steps call
 Render = Literal["FORMATTED_VALUE", "UNFORMATTED_VALUE", "FORMULA"]
 Entry = Literal["RAW", "USER_ENTERED"]
 
+_CONTACT = "Please contact the spreadsheet owner to remove protection if you need to edit."
+PROTECTED = f"You are trying to edit a protected cell or object. {_CONTACT}"
 _SCHEMA = """
 create table if not exists books (id text primary key, title text not null, zone text not null) without rowid;
 create table if not exists tabs (
@@ -30,6 +33,7 @@ create table if not exists tabs (
 create table if not exists cells (
     book text, tab integer, row integer, col integer, kind text not null, text text not null,
     primary key (book, tab, row, col)) without rowid;
+create table if not exists editors (book text primary key, address text not null) without rowid;
 create table if not exists looks (book text, tab integer, data text not null, primary key (book, tab)) without rowid;
 """
 
@@ -176,6 +180,29 @@ class SheetsStore:
     def set_look(self, book: str, tab: int, data: dict[str, Any]) -> None:
         with self.change() as db:
             db.execute("insert or replace into looks values (?, ?, ?)", (book, tab, json.dumps(data)))
+
+    def editor(self, book: str) -> str:
+        """Who changed it last, "" before anybody did."""
+        with self._lock:
+            found = self._db.execute("select address from editors where book = ?", (book,)).fetchone()
+        return found[0] if found else ""
+
+    def edited(self, book: str, who: str) -> None:
+        """Note who changed it, in the same `change`."""
+        with self.change() as db:
+            db.execute("insert or replace into editors values (?, ?)", (book, who))
+
+    def guard(self, book: str, area: Area, who: str) -> None:
+        """Raises Refused when a protection keeps somebody out of a part of an area."""
+        found = {
+            "startRowIndex": area.top - 1,
+            "endRowIndex": area.bottom,
+            "startColumnIndex": area.left - 1,
+            "endColumnIndex": area.right,
+        }
+        place = {name: index for name, index in found.items() if index is not None}
+        if barred(self.look(book, self.tab(book, area.tab).id), place, who):
+            raise Refused(400, PROTECTED)
 
     def area(self, book: str, text: str) -> Area:
         """A1 notation resolved against the workbook."""

@@ -8,6 +8,7 @@ const source = document.getElementById("source");
 const told = document.getElementById("told");
 const hint = document.getElementById("hint");
 const charts = document.getElementById("charts");
+const you = document.getElementById("you");
 const tab = box.dataset.tab;
 
 let sheet = null; // the last full answer of /sheet/data
@@ -27,6 +28,7 @@ const fixed = (row, column) => sheet.readonly || sheet.locked.has(`${row},${colu
 const rule = (row, column) => sheet.rules.findLast((box) => within(box, row, column)); // choices; none of them is a checkbox
 const boxed = (row, column) => rule(row, column)?.choices.length === 0;
 const shaded = (row, column) => sheet.bands.some((box) => within(box, row, column) && (row - box.top) % 2 === 0);
+const wrapped = (row, column) => sheet.wraps.findLast((box) => within(box, row, column))?.wrap;
 const says = (row, column) => [sheet.notes[`${row},${column}`], rule(row, column)?.hint, guard(row, column)?.hint].filter(Boolean).join(" ");
 
 function size() {
@@ -67,11 +69,11 @@ function shape() { // widths, and which columns stay in sight
   let left = table.tHead.rows[0].cells[0].offsetWidth;
   const styles = [];
   for (let column = 1; column <= columns; column++) {
-    const width = sheet.widths[column];
+    const width = narrow ? Math.min(sheet.widths[column], 224) : sheet.widths[column]; // a phone shows it beside the ID
     const place = `.grid table tr > :nth-child(${column + 1})`;
     if (width) styles.push(`${place} { min-width: ${width}px; max-width: ${width}px; }`);
     if (column <= sheet.frozen_columns && (!narrow || column === 1)) {
-      styles.push(`${place} { position: sticky; left: ${left}px; z-index: 2; } .grid table tbody tr:first-child > :nth-child(${column + 1}) { z-index: 4; }`);
+      styles.push(`${place} { position: sticky; left: ${left}px; z-index: 2; } .grid table :is(thead tr, tbody tr:first-child) > :nth-child(${column + 1}) { z-index: 4; }`);
       left += width || table.tHead.rows[0].cells[column].offsetWidth;
     }
   }
@@ -92,7 +94,23 @@ function draw() {
   }));
 }
 
+const self = () => you.value || sessionStorage.getItem("you") || "";
+
+function introduce() { // whom the reader of this page may be, where cells are protected
+  const { people } = sheet;
+  document.getElementById("people").hidden = !people.length;
+  if ([...you.options].map((option) => option.value).join() === people.join()) return;
+  const before = self();
+  you.replaceChildren(...people.map((person) => new Option(person)));
+  if (people.includes(before)) you.value = before;
+}
+you.addEventListener("change", () => {
+  sessionStorage.setItem("you", you.value);
+  refresh(true);
+});
+
 function paint() {
+  introduce();
   build();
   shape();
   draw();
@@ -112,6 +130,7 @@ function paint() {
         row > 1 && fixed(row, column) && !sheet.readonly ? "computed" : "",
         shaded(row, column) && row > 1 ? "shaded" : "",
         colour ? "tinted" : "",
+        wrapped(row, column) ? "wrapped" : "",
         sheet.notes[`${row},${column}`] ? "noted" : "",
         /^-?[\d.,]+%?$/.test(content) ? "number" : "",
         rule(row, column)?.choices.length ? "chosen" : "",
@@ -169,7 +188,7 @@ function tell(sentence) {
 async function post(path, body) {
   writing++;
   try {
-    const answer = await fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ tab, ...body }) });
+    const answer = await fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ tab, you: self(), ...body }) });
     const found = await answer.json();
     if (!answer.ok) throw new Error(found.error);
     tell(found.kept?.length ? `${found.kept.length} of these cells are headers or computed and were left as they are.` : "");
@@ -350,7 +369,7 @@ for (const button of document.querySelectorAll("[data-rows]")) {
 async function refresh(whole = false) {
   if (!whole && (writing || document.hidden)) return;
   try {
-    const query = new URLSearchParams({ tab, revision: whole ? "" : sheet?.revision ?? "" });
+    const query = new URLSearchParams({ tab, you: self(), revision: whole ? "" : sheet?.revision ?? "" });
     const answer = await fetch(`/sheet/data?${query}`);
     const found = await answer.json();
     if (!answer.ok) throw new Error(found.error);
@@ -365,3 +384,4 @@ async function refresh(whole = false) {
 
 refresh(true);
 setInterval(refresh, 2000);
+document.querySelector(".sheet-tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from mimetypes import guess_type
 from typing import Any
 
 from google.api_core import exceptions
@@ -25,28 +26,30 @@ from shared.adapters import credentials
 from shared.errors import ConfigError, NotFound, Unavailable
 
 TIMEOUT = (3.05, 10.0)  # seconds to connect, and between two bytes
+IMMUTABLE = "public, max-age=31536000, immutable"  # RFC 8246
 DEADLINE = 20.0  # seconds after which a failed call is not tried again
 _RETRY = DEFAULT_RETRY.with_delay(initial=0.2, maximum=4.0).with_timeout(DEADLINE)
 
 
 class CloudStorage:
-    """Blobs in one bucket, which is the official client's."""
+    """Blobs in one bucket, which is the official client's. `public`: for browsers and mail programs, so that each says what it is, by
+    the suffix of its name, and that it never changes."""
 
-    def __init__(self, bucket: Any) -> None:
-        self._bucket = bucket
+    def __init__(self, bucket: Any, *, public: bool = False) -> None:
+        self._bucket, self._public = bucket, public
 
     @classmethod
-    def connect(cls, project: str, bucket: str, emulator_host: str = "") -> CloudStorage:
+    def connect(cls, project: str, bucket: str, emulator_host: str = "", *, public: bool = False) -> CloudStorage:
         """`emulator_host` ("127.0.0.1:9023", or with its scheme) is reached without credentials. Raises ConfigError."""
         if not bucket:
-            raise ConfigError("BUCKET is not set")
+            raise ConfigError(f"{'ASSETS_BUCKET' if public else 'BUCKET'} is not set")
         if emulator_host:
             options = {"api_endpoint": emulator_host if "://" in emulator_host else f"http://{emulator_host}"}
             client = Client(project, credentials=AnonymousCredentials(), client_options=options)  # type: ignore[no-untyped-call]
         else:
             with credentials.needed():
                 client = Client(project)
-        return cls(client.bucket(bucket))
+        return cls(client.bucket(bucket), public=public)
 
     async def put(self, name: str, data: bytes) -> None:
         """Create the blob; one that exists stays. Raises Unavailable, ConfigError when the bucket cannot be written to."""
@@ -57,11 +60,12 @@ class CloudStorage:
         return await asyncio.to_thread(self._get, name)
 
     def _put(self, name: str, data: bytes) -> None:
+        blob, kind = self._bucket.blob(name), "application/octet-stream"
+        if self._public:
+            kind, blob.cache_control = guess_type(name)[0] or kind, IMMUTABLE
         with self._errors():
             try:
-                self._bucket.blob(name).upload_from_string(
-                    data, "application/octet-stream", if_generation_match=0, checksum="crc32c", timeout=TIMEOUT, retry=_RETRY
-                )
+                blob.upload_from_string(data, kind, if_generation_match=0, checksum="crc32c", timeout=TIMEOUT, retry=_RETRY)
             except exceptions.PreconditionFailed:
                 return
             except exceptions.Forbidden:

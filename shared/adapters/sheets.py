@@ -14,7 +14,7 @@ from shared.adapters.google_rest import Pace, Service, Sleep
 from shared.errors import BadInput
 from shared.model.cells import quote, stored
 from shared.model.look import Look
-from shared.ports import Rows, Workbook
+from shared.ports import Guarded, Protection, Rows, Workbook
 
 from . import sheets_look
 
@@ -22,6 +22,7 @@ READING = "https://www.googleapis.com/auth/spreadsheets.readonly"
 WRITING = "https://www.googleapis.com/auth/spreadsheets"
 WRITES = 54  # a minute: a call takes its time to arrive, so calls a minute apart may be counted together
 VALUES = "spreadsheets.values"
+_GUARDED = "sheets(properties(sheetId,title),protectedRanges,data(rowData(values(userEnteredValue,formattedValue))))"
 SPARE_ROWS = 500  # added beyond what is needed when a tab is too small, so that it rarely happens
 
 
@@ -51,7 +52,7 @@ class Sheets:
         }
         return Workbook(zone=found["properties"]["timeZone"], tabs=tabs, looks=looks)
 
-    async def add_tabs(self, titles: Sequence[str]) -> None:
+    async def add_tabs(self, titles: Sequence[str], columns: Mapping[str, int] | None = None) -> None:
         """Make what is missing; another writer making the same tab at the same moment is no error."""
         for _ in range(3):
             there = (await self.workbook()).tabs
@@ -59,7 +60,7 @@ class Sheets:
             if not missing:
                 return
             try:
-                await self._change([_add_sheet(title) for title in missing])
+                await self._change([_add_sheet(title, (columns or {}).get(title, 0)) for title in missing])
                 return
             except BadInput as error:
                 if "already exists" not in str(error):
@@ -77,6 +78,11 @@ class Sheets:
             ),
         )
         return [[[str(cell) for cell in row] for row in part.get("values", [])] for part in found["valueRanges"]]
+
+    async def guarded(self, tabs: Sequence[str]) -> dict[str, Guarded]:
+        """One spreadsheets.get. Google shows who the editors of a protection are only to those who are among them."""
+        found = await self._properties(_GUARDED, [quote(tab) for tab in tabs])
+        return {sheet["properties"]["title"]: guarded(sheet) for sheet in found["sheets"]}
 
     async def write(self, updates: Mapping[str, Rows], *, formulas: bool = False) -> None:
         """One values:batchUpdate. A tab that is too small is enlarged and the write repeated (three more calls, rarely)."""
@@ -156,12 +162,38 @@ class Sheets:
             await self._change(requests)
 
 
+def guarded(sheet: Mapping[str, Any]) -> Guarded:
+    """A sheet of spreadsheets.get, with its cells and protections."""
+    lines = [row.get("values", []) for part in sheet.get("data", ()) for row in part.get("rowData", ())]
+    while lines and not any("formattedValue" in cell or "userEnteredValue" in cell for cell in lines[-1]):  # a dropdown, a colour
+        lines.pop()
+    shown = [[str(cell.get("formattedValue", "")) for cell in line] for line in lines]
+    typed = [[str(cell.get("userEnteredValue", {}).get("stringValue", "")) for cell in line] for line in lines]
+    return Guarded(
+        sheet["properties"]["sheetId"], shown, typed, tuple(_protection(one) for one in sheet.get("protectedRanges", ()))
+    )
+
+
+def _protection(found: Mapping[str, Any]) -> Protection:
+    """A group, a domain, a hole, or a range that goes where a name or a table does lets in people that nobody can list."""
+    place, editors = found.get("range", {}), found.get("editors", {})
+    names = ("startRowIndex", "startColumnIndex", "endRowIndex", "endColumnIndex")
+    top, left, bottom, right = (place.get(name) for name in names)
+    others = editors.get("groups") or editors.get("domainUsersCanEdit") or found.get("unprotectedRanges")
+    elsewhere = found.get("namedRangeId") or found.get("tableId") or "range" not in found
+    told = "users" in editors and not others and not elsewhere
+    users = frozenset(str(user).strip().lower() for user in editors["users"]) if told else None
+    return Protection((top or 0, left or 0, bottom, right), not found.get("warningOnly", False), users)
+
+
 def _plain(rows: Rows, formulas: bool) -> list[list[Any]]:
     return [[cell if formulas else stored(cell) for cell in row] for row in rows]
 
 
-def _add_sheet(title: str) -> dict[str, Any]:
-    return {"addSheet": {"properties": {"title": title, "gridProperties": {"frozenRowCount": 1}}}}
+def _add_sheet(title: str, columns: int) -> dict[str, Any]:
+    """A spreadsheet holds 10,000,000 cells, the empty ones of a tab's grid included (https://support.google.com/drive/answer/37603)."""
+    grid = {"frozenRowCount": 1, **({"columnCount": columns} if columns else {})}
+    return {"addSheet": {"properties": {"title": title, "gridProperties": grid}}}
 
 
 def _title(where: str) -> str:

@@ -19,7 +19,7 @@ FIELDS = (
     "sheets(properties(sheetId,title,gridProperties(rowCount,columnCount,frozenRowCount,frozenColumnCount)),"
     "developerMetadata(metadataId,metadataKey),protectedRanges(range),conditionalFormats(ranges),bandedRanges(range),"
     "charts(spec(title)),data(columnMetadata(pixelSize),"
-    "rowData(values(note,dataValidation(condition(type)),userEnteredFormat(numberFormat(type))))))"
+    "rowData(values(note,dataValidation(condition(type)),userEnteredFormat(numberFormat(type),wrapStrategy)))))"
 )
 WIDTH = 100  # pixels of a column that nobody has set
 _TONES: dict[Tone, str] = {"good": "#d9ead3", "busy": "#cfe2f3", "waiting": "#fff2cc", "bad": "#f4cccc"}
@@ -108,8 +108,12 @@ class _Dresser:
         if column.pattern:
             kind = "DATE_TIME" if "y" in column.pattern else "NUMBER"
             form = {"userEnteredFormat": {"numberFormat": {"type": kind, "pattern": column.pattern}}}
-            for place in self._free(column.at, "userEnteredFormat"):
+            for place in self._free(column.at, "userEnteredFormat", "numberFormat"):
                 yield {"repeatCell": {"range": place, "cell": form, "fields": "userEnteredFormat.numberFormat"}}
+        if column.wrap:
+            wrapped = {"userEnteredFormat": {"wrapStrategy": "WRAP"}}
+            for place in self._free(column.at, "userEnteredFormat", "wrapStrategy", top=1):
+                yield {"repeatCell": {"range": place, "cell": wrapped, "fields": "userEnteredFormat.wrapStrategy"}}
 
     def _protection(self) -> Iterator[Json]:
         if not self._look.guard:
@@ -129,7 +133,8 @@ class _Dresser:
             if any(_meet(place, there) for rule in rules for there in rule.get("ranges", ())):
                 continue
             for text, tone in column.colours:
-                condition = {"type": "TEXT_STARTS_WITH", "values": [{"userEnteredValue": text}]}
+                kind = "TEXT_CONTAINS" if text.startswith("…") else "TEXT_STARTS_WITH"
+                condition = {"type": kind, "values": [{"userEnteredValue": text.removeprefix("…")}]}
                 shown = {"condition": condition, "format": {"backgroundColorStyle": _style(_TONES[tone])}}
                 yield {"addConditionalFormatRule": {"rule": {"ranges": [place], "booleanRule": shown}, "index": index}}
                 index += 1
@@ -156,10 +161,15 @@ class _Dresser:
         cells = self._cells[row - 1] if row <= len(self._cells) else []
         return cells[column - 1] if column <= len(cells) else {}
 
-    def _free(self, column: int, name: str) -> Iterator[Json]:
-        """The column below its header, without the cells that have `name`; what lies below the last of them is open-ended."""
-        taken = [row for row in range(2, len(self._cells) + 1) if self._cell(row, column).get(name)]
-        for above, below in zip([1, *taken], [*taken, 0], strict=True):
+    def _free(self, column: int, name: str, part: str = "", top: int = 2) -> Iterator[Json]:
+        """The column from `top` on, without the cells that have `name`, or that `part` of it; what lies below the last of them is
+        open-ended."""
+
+        def has(cell: Json) -> bool:
+            return bool(cell.get(name, {}).get(part) if part else cell.get(name))
+
+        taken = [row for row in range(top, len(self._cells) + 1) if has(self._cell(row, column))]
+        for above, below in zip([top - 1, *taken], [*taken, 0], strict=True):
             if (not below and above < self._grid.get("rowCount", above + 1)) or below > above + 1:
                 yield self._range(column, column, above + 1, below - 1 if below else 0)
 

@@ -7,20 +7,21 @@ last 64). A spliced mail is byte for byte what compiling the template for that r
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from markupsafe import escape as markup_escape
 
 from shared.links import Links
-from shared.mail import mime
-from shared.mail.compose import TRACK, Composer, Content
+from shared.mail import filters, mime
+from shared.mail.compose import TRACK, Composer, Content, Numbers
 from shared.mail.letter import Form
 from shared.mail.marks import Marks
-from shared.mail.program import Escape, Program
-from shared.mail.source import Identity, Source, Template, read
+from shared.mail.parts import Linker
+from shared.mail.program import Escape, Program, Where
+from shared.mail.source import Source, Template, read
 from shared.mail.wire import Wire
 from shared.model.ref import MailRef
 from shared.ports import Letter
@@ -56,16 +57,18 @@ def compile(
     """
     template = read(source)
     names = None if known is None else known | STANDARD | extra
-    marks = Marks("\0".join((template.subject, template.preheader, template.body, source.identity.postal_address)))
-    program = _program(template, source.identity, marks, names)
-    return CompiledMail(Composer(source, template, links, program))
+    parts = (part.decode("utf-8", "replace") for part in source.parts.values())
+    marks = Marks("\0".join((template.subject, template.preheader, template.body, source.identity.postal_address, *parts)))
+    program = _program(template, source, marks, names)
+    return CompiledMail(Composer(source, template, links, program, _numbers(source.numbered)))
 
 
 class CompiledMail:
     """A mail ready for any number of recipients.
 
     `size`: bytes of the wire form with all branches taken and empty slots. `links`: (number, target) of the counted links of all
-    branches. `variables`: the recipient's values that the template uses. Not for several threads at once.
+    branches, and before them those `Source.numbered`. `variables`: the recipient's values that the template uses. Not for several
+    threads at once.
     """
 
     def __init__(self, composer: Composer) -> None:
@@ -137,18 +140,38 @@ class Variants(Generic[Made]):
         return found
 
 
-def _program(template: Template, identity: Identity, marks: Marks, names: frozenset[str] | None) -> Program:
+def _program(template: Template, source: Source, marks: Marks, names: frozenset[str] | None) -> Program:
+    identity, html = source.identity, lambda value: str(markup_escape(value))
     constants = {
         "postal_address": identity.postal_line,
         "from_name": identity.from_name,
         "list_name": identity.list_name,
     }
     program = Program(marks, constants)
-    escapes: dict[str, Escape] = {"markdown": _entities, "html": lambda value: str(markup_escape(value)), "text": str}
-    program.add("subject", "The subject", template.subject, str, names)
-    program.add("preheader", "The preheader", template.preheader, str, names)
-    program.add("body", "The template", template.body, escapes[template.kind], names)
+    program.env.filters |= filters.of_language(template.language, program.env.meter)
+    escapes: dict[str, Escape] = {"markdown": _entities, "html": html, "mjml": html, "text": str}
+    program.add("subject", Where("The subject"), lambda parse: parse(template.subject), str, names)
+    program.add("preheader", Where("The preheader"), lambda parse: parse(template.preheader), str, names)
+    linker = Linker(source.parts, marks.content)
+    program.add(
+        "body",
+        Where("The template", linker.files),
+        lambda parse: linker.link(parse, template.body, template.kind, template.layout),
+        escapes[template.kind],
+        names,
+        numbered=template.kind == "mjml",
+    )
     return program
+
+
+def _numbers(targets: Sequence[str]) -> Numbers:
+    """As a composer counts them, these having been met in this order."""
+    met = Counter[str]()
+    numbers: Numbers = {}
+    for number, target in enumerate(targets):
+        numbers[target, met[target]] = number
+        met[target] += 1
+    return numbers
 
 
 def _entities(value: str) -> str:

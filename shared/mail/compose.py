@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from shared.errors import BadTemplate
 from shared.links import Links
-from shared.mail import html, markdown, mime
+from shared.mail import html, markdown, mime, mjml
 from shared.mail.program import Program, Rendering, Unworkable
 from shared.mail.source import Source, Template
 from shared.mail.text import to_text
@@ -80,8 +80,9 @@ class Composer:
         track = self.marks.slot(self.tracker, "u")
         body = rendering.texts["body"]
         if self.template.kind == "markdown":
-            title = self.source.identity.list_name
-            body = markdown.document(body, title, self.template.language)
+            body = self._laid_out(body)
+        elif self.template.kind == "mjml":
+            body = mjml.document(body, self.template.language, self.marks.token, self.program.parts["body"].where.at)
         seen: dict[str, int] = {}
 
         def click(target: str) -> str:
@@ -99,6 +100,15 @@ class Composer:
             footer=lambda done: self._footer(self._shown(done), rendering),
         )
         return html.finish(html.inline(body, self.marks), page)
+
+    def _laid_out(self, body: str) -> str:
+        """Markdown in its layout."""
+        if not self.template.layout:
+            return markdown.document(body, self.source.identity.list_name, self.template.language)
+        begin, end = self.marks.content
+        before, _, rest = body.partition(begin)
+        text, _, after = rest.partition(end)
+        return f"{before}{markdown.fragment(text)}{after}"
 
     def _shown(self, body: str) -> str:
         """The body; raises BadTemplate when it shows nothing (loops over a recipient's values may)."""

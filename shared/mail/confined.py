@@ -17,36 +17,33 @@ import json
 import os
 import resource
 import signal
-import subprocess
 import sys
-import threading
 import traceback
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from shared.errors import BadInput, BadTemplate, Unavailable
 from shared.links import Links
 from shared.mail.compile import compile as compile_here
+from shared.mail.helper import Helper
 from shared.mail.source import Identity, Source
 from shared.tokens import MIN_KEY, Tokens
 
 CPU = 2  # seconds
 WALL = 60  # seconds: a busy machine gives little of each
 MEMORY = 256 << 20  # bytes of address space, the interpreter's included
-_ROOT = Path(__file__).parents[2]
 _TIME, _SPACE = "the template takes too long", "the template needs too much memory"
-_PASSED_ON = ("PATH", "LANG", "LD_LIBRARY_PATH")  # and what begins with PYTHON
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What is known of a mail that compiles. `links`: as `CompiledMail.links`."""
+    """What is known of a mail that compiles. `links`, `variables`: as `CompiledMail`'s."""
 
     links: list[tuple[int, str]]
+    variables: frozenset[str]
 
 
 def compile(
@@ -54,52 +51,29 @@ def compile(
 ) -> Outline:
     """As `shared.mail.compile.compile`, within CPU seconds and MEMORY. Blocks; for any thread. Raises BadTemplate, BadInput, and
     Unavailable when there is no process to be had."""
-    given = asdict(source) | {"data": b64encode(source.data).decode()}
+    parts = {name: b64encode(data).decode() for name, data in source.parts.items()}
+    given = asdict(source) | {"data": b64encode(source.data).decode(), "parts": parts}
     names = {"known": None if known is None else sorted(known), "extra": sorted(extra)}
-    answer = json.loads(_helper().ask(json.dumps({"source": given, "base": links.base, **names}).encode()))
+    answer = json.loads(_asked(json.dumps({"source": given, "base": links.base, **names}).encode()))
     if sentence := answer.get("refused"):
         raise (BadTemplate if answer["template"] else BadInput)(sentence)
-    return Outline([(n, target) for n, target in answer["links"]])
+    return Outline([(n, target) for n, target in answer["links"]], frozenset(answer["variables"]))
 
 
-class _Helper:
-    """The helper process, started when first needed and again when it has ended; one question at a time."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def ask(self, line: bytes) -> bytes:
-        with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._process = _start()
-            asked, answers = self._process.stdin, self._process.stdout
-            assert asked and answers
-            answer = b""
-            with contextlib.suppress(OSError):
-                asked.write(line + b"\n")
-                asked.flush()
-                answer = answers.readline()
-            if not answer:
-                raise Unavailable("the template compiler", "its process ended")
-            return answer
+def _asked(line: bytes) -> bytes:
+    """Raises Unavailable."""
+    try:
+        answer = _helper().ask(line)
+    except OSError as error:
+        raise Unavailable("the template compiler", error.strerror or "") from None
+    if not answer:
+        raise Unavailable("the template compiler", "its process ended")
+    return answer
 
 
 @cache
-def _helper() -> _Helper:
-    return _Helper()
-
-
-def _start() -> subprocess.Popen[bytes]:
-    passed = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith("PYTHON")}
-    path = os.pathsep.join([str(_ROOT), *filter(None, sys.path)])
-    command = [sys.executable, "-c", "from shared.mail.confined import serve; serve()"]
-    try:
-        return subprocess.Popen(  # noqa: S603 — constants only
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=passed | {"PYTHONPATH": path}
-        )
-    except OSError as error:
-        raise Unavailable("the template compiler", error.strerror or "") from None
+def _helper() -> Helper:
+    return Helper("shared.mail.confined")
 
 
 # --- in the helper ----------------------------------------------------------------------------------------------------
@@ -118,12 +92,18 @@ class Ended:
 
 def serve() -> None:
     """Answer each line of the input, until it is closed."""
+    answering(_answer, lambda died: json.dumps({"refused": died, "template": True}).encode())
+
+
+def answering(answer: Callable[[bytes], bytes], died: Callable[[str], bytes]) -> None:
+    """A helper's life: answer each line of the input with a line, until it is closed. `answer` is `confined`; when that ended early, `died`
+    makes an answer of the sentence that says why."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends who asks, and so the input
     warm()
     for line in sys.stdin.buffer:
-        ended = confined(lambda request=line: _answer(request))  # type: ignore[misc]
-        refused = {"refused": f"{ended.died[:1].upper()}{ended.died[1:]}.", "template": True}
-        sys.stdout.buffer.write((json.dumps(refused).encode() if ended.died else ended.said) + b"\n")
+        ended = confined(lambda request=line: answer(request))  # type: ignore[misc]
+        said = died(f"{ended.died[:1].upper()}{ended.died[1:]}.") if ended.died else ended.said
+        sys.stdout.buffer.write(said + b"\n")
         sys.stdout.buffer.flush()
 
 
@@ -184,10 +164,11 @@ def warm() -> None:
 def _answer(line: bytes) -> bytes:
     request: dict[str, Any] = json.loads(line)
     given, known = request["source"], request["known"]
-    source = Source(**given | {"data": b64decode(given["data"]), "identity": Identity(**given["identity"])})
+    parts = {name: b64decode(data) for name, data in given["parts"].items()}
+    source = Source(**given | {"data": b64decode(given["data"]), "parts": parts, "identity": Identity(**given["identity"])})
     links = Links(request["base"], Tokens([bytes(MIN_KEY)]))  # what is signed here goes nowhere
     try:
-        found = compile_here(source, links, None if known is None else frozenset(known), frozenset(request["extra"])).links
+        found = compile_here(source, links, None if known is None else frozenset(known), frozenset(request["extra"]))
     except BadInput as error:
         return json.dumps({"refused": str(error), "template": isinstance(error, BadTemplate)}).encode()
-    return json.dumps({"links": found}).encode()
+    return json.dumps({"links": found.links, "variables": sorted(found.variables)}).encode()

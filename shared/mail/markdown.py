@@ -32,8 +32,8 @@ MAX_SIGNS = 20_000  # characters that mean something in Markdown: its parser nee
 MAX_STEPS = 30_000  # lines and places in them where the parser looks for something: up to 30 µs for each
 RTL = words("ar dv fa he ku ps sd ug ur yi")
 _SIGNS = re.compile(r"[\[\]*_`<&!|\\]")
-_BUTTON = '<table role="presentation" class="action" cellpadding="0" cellspacing="0" border="0"><tr><td class="face">'
-_BUTTON_END = "</td></tr></table>\n"
+BUTTON = '<table role="presentation" class="action" cellpadding="0" cellspacing="0" border="0"><tr><td class="face">'
+BUTTON_END = "</td></tr></table>\n"
 _PART = (
     '<table role="presentation" class="card" width="100%" cellpadding="0" cellspacing="0" border="0"><tr><td class="{}">\n'
     "{}</td></tr></table>\n"
@@ -65,6 +65,11 @@ def _layout() -> str:
 def document(text: str, title: str, language: str) -> str:
     """A whole document in our layout, of CommonMark with tables; HTML in it shows as text. `title` is plain text, `language` BCP 47.
     Raises BadTemplate for what is too large."""
+    return layout(_parts(text), title, language)
+
+
+def layout(parts: str, title: str, language: str) -> str:
+    """A whole document of parts, see `part`."""
     rtl = language.partition("-")[0] in RTL
     pieces = {
         "@language@": escape(language),
@@ -72,31 +77,45 @@ def document(text: str, title: str, language: str) -> str:
         "@start@": "right" if rtl else "left",
         "@end@": "left" if rtl else "right",
         "@title@": escape(title),
-        "@parts@": _parts(text),
+        "@parts@": parts,
     }
     return re.sub("|".join(pieces), lambda m: pieces[m[0]], _layout())
+
+
+def part(name: str, shown: str) -> str:
+    """A part of the layout: "masthead", "inner" (the card) or "small"; `shown`: HTML."""
+    return _PART.format(name, shown)
+
+
+def fragment(text: str) -> str:
+    """The same for a layout of somebody's own: no card, masthead and small print. Raises BadTemplate for what is too large."""
+    html: str = _markdown().renderer.render(_with_buttons(_tokens(text)), _markdown().options, {})
+    return html
 
 
 def _parts(text: str) -> str:
     """The card, and masthead and small print where there are any: each a table of its own, as each is a paragraph of its own in
     the text part."""
-    if len(text) > MAX_MARKDOWN:
-        raise BadTemplate(f"The template comes to more than {MAX_MARKDOWN // 1024} KB of Markdown.")
-    if len(_SIGNS.findall(text)) > MAX_SIGNS:
-        raise BadTemplate(f"The template has more than {MAX_SIGNS:,} Markdown signs such as * and [.")
-    parser = _markdown()
-    tokens = parser.parse(text)
-    if len(tokens) > MAX_STEPS:  # a row of few signs can have a thousand empty cells
-        raise BadTemplate("The template has too many lines and cells for Markdown: make it shorter.")
-    tokens = _head_cells(tokens)
+    parser, tokens = _markdown(), _tokens(text)
     masthead = _opening(tokens)
     rules = (at for at, token in enumerate(tokens) if token.type == "hr" and token.level == 0 and token.markup[0] == "*")
     end = next(rules, len(tokens))
     parts = ""
-    for name, part in (("masthead", tokens[:masthead]), ("inner", tokens[masthead:end]), ("small", tokens[end + 1 :])):
-        shown = parser.renderer.render(_with_buttons(part), parser.options, {})
-        parts += _PART.format(name, shown) if part or name == "inner" else ""
+    for name, found in (("masthead", tokens[:masthead]), ("inner", tokens[masthead:end]), ("small", tokens[end + 1 :])):
+        shown = parser.renderer.render(_with_buttons(found), parser.options, {})
+        parts += part(name, shown) if found or name == "inner" else ""
     return parts
+
+
+def _tokens(text: str) -> list[Token]:
+    if len(text) > MAX_MARKDOWN:
+        raise BadTemplate(f"The template comes to more than {MAX_MARKDOWN // 1024} KB of Markdown.")
+    if len(_SIGNS.findall(text)) > MAX_SIGNS:
+        raise BadTemplate(f"The template has more than {MAX_SIGNS:,} Markdown signs such as * and [.")
+    tokens = _markdown().parse(text)
+    if len(tokens) > MAX_STEPS:  # a row of few signs can have a thousand empty cells
+        raise BadTemplate("The template has too many lines and cells for Markdown: make it shorter.")
+    return _head_cells(tokens)
 
 
 def _opening(tokens: Sequence[Token]) -> int:
@@ -130,8 +149,8 @@ def _with_buttons(tokens: Sequence[Token]) -> list[Token]:
         link = _all_in(tokens[at : at + 2], "strong", "link")
         if link and not token.attrGet("class"):
             link.attrSet("class", "button")
-            found[at] = Token("html_block", "", 0, content=_BUTTON)
-            found[at + 2] = Token("html_block", "", 0, content=_BUTTON_END)
+            found[at] = Token("html_block", "", 0, content=BUTTON)
+            found[at + 2] = Token("html_block", "", 0, content=BUTTON_END)
     return found
 
 

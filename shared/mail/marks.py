@@ -31,6 +31,11 @@ class Marks:
         self.token = token
         self.pattern = re.compile(rf"{self.token}([sv])(\d+)([hltufc])")
 
+    @property
+    def content(self) -> tuple[str, str]:
+        """What stands before and after the text that a layout goes around."""
+        return f"{self.token}begin", f"{self.token}end"
+
     def slot(self, index: int, context: str = "h") -> str:
         return f"{self.token}s{index}{context}"
 

@@ -1,15 +1,7 @@
 """A template taken apart into what is the same for everybody and what is not.
 
-Jinja's syntax tree is rewritten before it is compiled:
-
-- an output that depends on the recipient (`{{ name or "friend" }}`) becomes a mark, its expression a *slot* evaluated per recipient;
-- the test of an `{% if %}` that depends on the recipient becomes a *test* evaluated per recipient: the tests' answers choose a variant;
-- where a recipient's value is used in any other way (loops, set, macros, filter and call blocks), the value itself is part of the
-  variant's key (`keys`), and what it prints becomes a mark of that variant, so no value ever passes through Markdown or HTML parsing;
-- every call, loop round and piece of text is metered (see `sandbox`).
-
-So a variant is a rendering in which only slots are open. A second tree with all branches of those `{% if %}`s taken one after the
-other shows at compile time everything that could ever be in the mail.
+A variant is a rendering in which only slots are open (see `rewrite`). A second tree with all branches of the `{% if %}`s that ask
+about the recipient, taken one after the other, shows at compile time everything that could ever be in the mail.
 """
 
 from __future__ import annotations
@@ -25,19 +17,21 @@ from typing import Any, NoReturn, TypeAlias
 from jinja2 import Template as Compiled
 from jinja2 import TemplateError, TemplateSyntaxError, Undefined, meta, nodes
 from jinja2.exceptions import SecurityError
-from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
 from shared.errors import BadTemplate
 from shared.mail.marks import Marks
 from shared.mail.mime import clean
-from shared.mail.sandbox import LOOP_NAMES, MAX_OUTPUT, MAX_VALUE, Sandbox, check, refuse, weigh
+from shared.mail.parts import LINES
+from shared.mail.rewrite import Flatten, Rewrite, names_in
+from shared.mail.sandbox import LOOP_NAMES, MAX_OUTPUT, MAX_VALUE, Sandbox, check, check_names, refuse, weigh
 
 MAX_TAGS = 1_000  # {{ }} and {% %} in one part
 MAX_CODE = 16_000  # characters inside them
 MAX_HEAD = 2_000  # characters of a subject or preheader
 Values: TypeAlias = Mapping[str, Any]
 Escape: TypeAlias = Callable[[str], str]
+Link: TypeAlias = Callable[[Callable[[str], nodes.Template]], nodes.Template]  # from a parser to a part's tree
 
 _ERRORS = (
     TemplateError,
@@ -58,13 +52,28 @@ class Unworkable(BadTemplate):
 
 
 @dataclass(frozen=True, slots=True)
+class Where:
+    """What sentences call a part of a mail. `files`: what its lines are lines of, see `parts`; () where they say nothing."""
+
+    name: str
+    files: Sequence[str] = ()
+
+    def at(self, line: int | None) -> str:
+        """A place, for the beginning of a sentence."""
+        if not line or not self.files:
+            return self.name
+        file, number = divmod(line, LINES)
+        return f"“{self.files[file]}”, line {number}" if file else f"{self.name}, line {number}"
+
+
+@dataclass(frozen=True, slots=True)
 class Expression:
     """A slot or a test: `names` are the recipient's values it reads. A plain name has no template, nor has a name with a
     constant in its absence (`name or "friend"`, `name|default("friend")`), which is the `otherwise`."""
 
     names: tuple[str, ...]
     template: Compiled | None
-    where: str
+    where: Where
     otherwise: Any = None
     falsy: bool = False  # `or`: also instead of 0 and False
     most: int = MAX_VALUE  # characters it may have
@@ -94,7 +103,7 @@ class Expression:
 class Part:
     """One rendered text of a mail: subject, preheader, body or text."""
 
-    where: str
+    where: Where
     escape: Escape  # for values that a filter or macro works on
     template: Compiled
     everything: Compiled
@@ -134,21 +143,33 @@ class Program:
         """Whether nothing is worked out for a recipient: there is nothing to meter."""
         return self.constant and all(slot.template is None for slot in self.slots)
 
-    def add(self, name: str, where: str, source: str, escape: Escape, known: frozenset[str] | None) -> None:
-        """Parse one part; raises BadTemplate. `known`: the names recipients can have, None when any may occur."""
+    def add(
+        self, name: str, where: Where, link: Link, escape: Escape, known: frozenset[str] | None, numbered: bool = False
+    ) -> None:
+        """Parse one part; raises BadTemplate. `known`: the names recipients can have, None when any may occur. `numbered`: see Rewrite."""
         self.env.meter.start()
         most = MAX_OUTPUT if name == "body" else MAX_HEAD
+        used = [0, 0]
+
+        def parse(text: str) -> nodes.Template:
+            self._measure(text, used)
+            if used[0] > MAX_TAGS or used[1] > MAX_CODE:
+                raise BadTemplate(f"{where.name} has more than {MAX_TAGS:,} placeholders, or too much inside them.")
+            tree = self.env.parse(text)
+            check_names(tree)
+            return tree
+
         try:
-            self._measure(source, where)
-            tree = self.env.parse(source)
+            tree = link(parse)
+            tree.set_environment(self.env)
             check(tree)
             free = {n for n in meta.find_undeclared_variables(tree) if n not in self.env.globals}
             if known is not None:
-                _check_known(tree, where, free, known)
-            rewrite = _Rewrite(self, tree, where)
+                _check_known(tree, free, known)
+            rewrite = Rewrite(self, tree, where, numbered)
             rewrite.visit(tree)
             tree.set_environment(self.env)
-            everything = _Flatten().visit(copy.deepcopy(tree, {id(self.env): self.env}))
+            everything = Flatten().visit(copy.deepcopy(tree, {id(self.env): self.env}))
             part = Part(where, escape, self.env.from_string(tree), self.env.from_string(everything), most)
         except (*_ERRORS, SyntaxError) as e:
             fail(e, where, None)
@@ -156,16 +177,15 @@ class Program:
         self.keys = tuple(sorted({*self.keys, *rewrite.keys}))
         self.variables |= free
 
-    def _measure(self, source: str, where: str) -> None:
-        """Refuse too much code before it is parsed, which takes far longer than finding its ends."""
-        tags = code = 0
+    def _measure(self, source: str, used: list[int]) -> None:
+        """Count placeholders, and characters inside them, before they are parsed, which takes far longer than finding their ends."""
         for _, kind, text in self.env.lex(source):
-            tags += kind.endswith("_begin")
-            code += 0 if kind in ("data", "comment") else len(text)
-            if tags > MAX_TAGS or code > MAX_CODE:
-                raise BadTemplate(f"{where} has more than {MAX_TAGS:,} placeholders, or too much inside them.")
+            used[0] += kind.endswith("_begin")
+            used[1] += 0 if kind in ("data", "comment") else len(text)
+            if used[0] > MAX_TAGS or used[1] > MAX_CODE:
+                return
 
-    def slot(self, node: nodes.Expr, where: str) -> int:
+    def slot(self, node: nodes.Expr, where: Where) -> int:
         if isinstance(node, nodes.Name) and node.name in self._plain:
             return self._plain[node.name]
         self.slots.append(self.expression(node, where))
@@ -174,10 +194,10 @@ class Program:
         return len(self.slots) - 1
 
     def plain_slot(self, name: str) -> int:
-        return self.slot(nodes.Name(name, "load", lineno=1), "")
+        return self.slot(nodes.Name(name, "load", lineno=1), Where(""))
 
-    def expression(self, node: Any, where: str) -> Expression:
-        names = tuple(sorted(_names(node) - self.shared))
+    def expression(self, node: Any, where: Where) -> Expression:
+        names = tuple(sorted(names_in(node) - self.shared))
         match node:
             case nodes.Name():
                 return Expression(names, None, where)
@@ -187,7 +207,7 @@ class Program:
                 return Expression(names, None, where, constant)
         tree = nodes.Template([nodes.Assign(nodes.Name("_result", "store"), node, lineno=node.lineno)], lineno=1)
         tree.set_environment(self.env)
-        most = MAX_VALUE if where.startswith("The te") else MAX_HEAD
+        most = MAX_VALUE if where.files else MAX_HEAD
         return Expression(names, self.env.from_string(tree), where, most=most)
 
     def signature(self, values: Values) -> tuple[Any, ...]:
@@ -271,7 +291,7 @@ def plain(value: Any) -> str:
     raise Unworkable("A {{ value }} of the template is not a text, a number or a list of them.")
 
 
-def fail(error: Exception, where: str, template: Compiled | None) -> NoReturn:
+def fail(error: Exception, where: Where, template: Compiled | None) -> NoReturn:
     """Raise `error` as a BadTemplate sentence that says where."""
     line = error.lineno if isinstance(error, TemplateSyntaxError | SyntaxError) else None
     trace = error.__traceback__
@@ -288,121 +308,12 @@ def fail(error: Exception, where: str, template: Compiled | None) -> NoReturn:
         said = error.message or "this is not allowed in a template"
     else:
         kind, said = Unworkable, f"this cannot be worked out ({str(error)[:120]})"
-    place = f"{where}, line {line}" if line and where.startswith("The te") else where
-    raise kind(f"{place}: {said.rstrip('.')}.") from None
+    raise kind(f"{where.at(line)}: {said.rstrip('.')}.") from None
 
 
-def _names(node: nodes.Node) -> set[str]:
-    found = {n.name for n in node.find_all(nodes.Name)}
-    return found | {node.name} if isinstance(node, nodes.Name) else found
-
-
-def _check_known(tree: nodes.Template, where: str, free: set[str], known: frozenset[str]) -> None:
+def _check_known(tree: nodes.Template, free: set[str], known: frozenset[str]) -> None:
     lines = {n.name: n.lineno for n in reversed(list(tree.find_all(nodes.Name)))}
     for name in sorted(free - known, key=lambda n: lines.get(n, 0)):
         close = difflib.get_close_matches(name, sorted(known), 1)
         hint = f"; did you mean “{close[0]}”" if close else ""
         raise TemplateSyntaxError(f"no recipient has a value called “{name[:60]}”{hint}", lines.get(name, 1))
-
-
-def _call(name: str, args: list[nodes.Expr], line: int) -> nodes.Call:
-    return nodes.Call(nodes.Name(name, "load", lineno=line), args, [], None, None, lineno=line)
-
-
-class _Rewrite(NodeTransformer):
-    """Rewrites one part's tree in place, as the module says."""
-
-    def __init__(self, program: Program, tree: nodes.Template, where: str) -> None:
-        self.program = program
-        self.where = where
-        self.keys: set[str] = set()
-        self.opaque = False  # inside a block whose text is worked on before it is shown
-        named = {n.name for n in tree.find_all(nodes.Name) if n.ctx != "load"}
-        self.local = named | {m.name for m in tree.find_all(nodes.Macro)} | LOOP_NAMES
-
-    def visit_Output(self, node: nodes.Output) -> nodes.Output:
-        node.nodes = [child if isinstance(child, nodes.TemplateData) else self._shown(child) for child in node.nodes]
-        return node
-
-    def _shown(self, node: nodes.Expr) -> nodes.Expr:
-        node, slotted = self._per_recipient(node)
-        if slotted:
-            return nodes.TemplateData(self.program.marks.slot(self.program.slot(node, self.where)), lineno=node.lineno)
-        return _call("_work" if self.opaque else "_show", [node], node.lineno)
-
-    def _per_recipient(self, node: Any) -> tuple[Any, bool]:
-        """The rewritten expression, and whether it can be evaluated apart from the rest; if not, its names become keys."""
-        names, before = _names(node), set(self.keys)
-        node = self.visit(node)
-        if self.opaque or names & self.local or not names - self.program.shared:
-            return node, False
-        self.keys = before
-        return node, True
-
-    def visit_If(self, node: nodes.If) -> nodes.If:
-        node.test, slotted = self._per_recipient(node.test)
-        if slotted:
-            self.program.tests.append(self.program.expression(node.test, self.where))
-            index = nodes.Const(len(self.program.tests) - 1, lineno=node.lineno)
-            node.test = _call("_test", [index], node.lineno)
-        for branch in (node.body, node.elif_, node.else_):
-            self._visit_all(branch)
-        return node
-
-    def visit_For(self, node: nodes.For) -> nodes.For:
-        before, self.opaque = self.opaque, self.opaque or node.recursive
-        size = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
-        self._visit_all(node.body)
-        self._visit_all(node.else_)
-        self.opaque = before
-        node.iter = self.visit(node.iter)
-        node.test = self._spending(self.visit(node.test)) if node.test else None
-        count = nodes.Const(size + 1, lineno=node.lineno)
-        node.body.insert(0, nodes.If(_call("_spend", [count], node.lineno), [], [], [], lineno=node.lineno))
-        return node
-
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Expr:
-        self.generic_visit(node)
-        return self._spending(node)
-
-    def _spending(self, node: nodes.Expr) -> nodes.Expr:
-        """The same value, metered: long lists take long to compare."""
-        return nodes.Or(_call("_spend", [], node.lineno), node, lineno=node.lineno)  # spending gives None
-
-    def visit_Name(self, node: nodes.Name) -> nodes.Name:
-        if node.ctx == "load":
-            self.keys |= {node.name} - self.program.shared
-        return node
-
-    def _worked(self, node: nodes.Node) -> nodes.Node:
-        before, self.opaque = self.opaque, True
-        self.generic_visit(node)
-        self.opaque = before
-        return node
-
-    visit_Macro = visit_CallBlock = visit_FilterBlock = visit_AssignBlock = _worked
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Call:
-        self.generic_visit(node)
-        return _call("_bounded", [_call("_concat", node.nodes, node.lineno)], node.lineno)
-
-    def _built(self, node: Any) -> nodes.Node:
-        self.generic_visit(node)
-        return node if getattr(node, "ctx", "load") != "load" else _call("_bounded", [node], node.lineno)
-
-    visit_List = visit_Tuple = visit_Dict = _built
-
-    def _visit_all(self, children: list[Any]) -> None:
-        children[:] = [self.visit(child) for child in children]
-
-
-class _Flatten(NodeTransformer):
-    """Takes all branches of the `{% if %}`s that ask about the recipient."""
-
-    def visit_If(self, node: nodes.If) -> list[nodes.Node] | nodes.If:
-        self.generic_visit(node)
-        node.else_, node.elif_ = [*node.elif_, *node.else_], []
-        test = node.test
-        if isinstance(test, nodes.Call) and isinstance(test.node, nodes.Name) and test.node.name == "_test":
-            return [*node.body, *node.else_]
-        return node

@@ -266,6 +266,14 @@ def _foresee_filter(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         _foresee_format(str(args[0]), options)
 
 
+def check_names(tree: nodes.Template) -> None:
+    """Refuse, with a TemplateSyntaxError, the names in a file that are only ours to use."""
+    named: list[nodes.Name | nodes.Macro] = [*tree.find_all(nodes.Name), *tree.find_all(nodes.Macro)]
+    for node in named:
+        if node.name.startswith("_") or node.name == "self":
+            raise TemplateSyntaxError(f"“{node.name}” is not a name a template can use", node.lineno)
+
+
 def check(tree: nodes.Template) -> None:
     """Refuse, with a TemplateSyntaxError, what no template may contain, whether or not it would ever be run."""
 
@@ -285,8 +293,6 @@ def check(tree: nodes.Template) -> None:
             stop(node, f"{_FORBIDDEN[type(node)]} is not allowed")
         if isinstance(node, nodes.Filter) and node.name in ("safe", "forceescape", "tojson", "urlize", "xmlattr", "attr"):
             stop(node, f"the filter |{node.name} is not allowed")
-        if isinstance(node, nodes.Name) and (node.name.startswith("_") or node.name == "self"):
-            stop(node, f"“{node.name}” is not a name a template can use")
         if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name not in callable_names:
             stop(node, f"there is no function called “{node.node.name}”")
         if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):

@@ -5,7 +5,7 @@
     row         what launch saw in the Campaigns tab: name, template, subject, segment, schedule, wanted
     state       as above; `active` while the tick still has work with it
     answer      the plain sentence shown beside the row, with `answered_at`
-    mail        frozen at launch: {object, hash, file, version, name, subject, identity}
+    mail        frozen at launch: {object, hash, file, version, name, subject, identity}; `templates`: the ids of its files
     rule, rule_version   of a segment by rule, frozen at launch (shared/model/rules.py); absent for everyone and tags
     segment, frozen_at, expected, cut (all batches of the newest send exist), totals (when it ended)
     at, wall, zone   when it starts (ms), what the Schedule cell says, and the workbook's zone then
@@ -14,7 +14,10 @@
     waiting, waiting_at, outlook   mails that wait for providers by mailbox provider, when they were counted, the sentence told
     ended       how many sends the totals cover
     archived    whether it was put away: it has ended, and the Sheet shows and counts it no more
+    review      where campaigns need approval: {stamp, code, before, expected, found}, see functions/launch/approval.py
+    approval    {code, at (ms), editor, revision (of the Sheet then, as Drive says: kept, never believed)}; {} for none
     preflight   {faults, warnings, notes} found at launch
+    checked     {faults, warnings, notes, at} of the latest look at the row, also by a preview or a launch that came to nothing
     sends       what was cut, oldest first: {key, kind, expected, parts, at}. `key` is each mail's in MailRef ("" of the first, "r1" …);
                 `kind` "all", "retry" (those that failed, so they count once) or "non-openers"; `parts` ranges, 0 for rosters, whose
                 `plan` is in Objects. Batches are called {n:06d}, those of a later send {key}-{n:06d}

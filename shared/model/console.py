@@ -16,17 +16,33 @@ CAMPAIGNS: Final = "Campaigns"
 IMPORT: Final = "Import"
 RESULTS: Final = "Results"
 IMPORT_RESULTS: Final = "Import results"
+IMPORTS: Final = "Imports"
 SUBSCRIBERS: Final = "Subscribers"
 SUPPRESSIONS: Final = "Suppressions"
 DASHBOARD: Final = "Dashboard"
 ACTIVITY: Final = "Activity"
+TEAM: Final = "Team"  # of a workbook in which campaigns need approval
+TEAM_FIELDS: Final = ("Email", "Role")
+APPROVER: Final = "Approver"  # a role
+APPROVED: Final = "Approved"  # the column of Campaigns in which such people write
 
 ROW_FIELDS: Final = ("ID", "Name", "Template", "Subject", "Segment", "Schedule", "Wanted")
 # A tab without one of these columns is as good as one that leaves it blank.
 ROW_OPTIONS: Final = ("Rate", "Hours", "Priority", "Test to")
-ROW_RESULTS: Final = ("State", "Answer", "Expected", "Sent", "Failed", "Opened", "Clicked", "Unsubscribed")  # by lookup
+ROW_RESULTS: Final = (
+    "State",
+    "Answer",
+    "Preflight",
+    "Expected",
+    "Sent",
+    "Failed",
+    "Opened",
+    "Clicked",
+    "Unsubscribed",
+)  # by lookup
 IMPORT_FIELDS: Final = ("ID", "Email", "Name", "Language", "Tags", "Consent source")
 IMPORT_ANSWERS: Final = ("Answer",)  # by lookup
+IMPORTS_FIELDS: Final = ("File", "Rows", "Done", "Imported", "Updated", "Rejected", "State", "Finished at")
 RESULT_FIELDS: Final = (
     "ID",
     "State",
@@ -67,6 +83,10 @@ SEGMENTS: Final = "Segments"
 SEGMENT_RESULTS: Final = "Segment results"
 SEGMENT_FIELDS: Final = ("Name", "Rule")
 SEGMENT_ANSWERS: Final = ("Readers", "Answer")  # by lookup
+TEMPLATES: Final = "Templates"
+TEMPLATE_FIELDS: Final = ("Template", "Kind", "Language", "Subject", "Changed", "Variables", "Problem", "Used by", "File")
+PREFLIGHT: Final = "Preflight"
+PREFLIGHT_FIELDS: Final = ("Campaign", "When", "Result", "Sentence", "Preflight")  # the last by lookup in Campaigns
 PROVIDERS: Final = "Providers"
 PROVIDER_FIELDS: Final = ("Name", "Kind", "State", "Sent today", "Daily limit", "Rate", "Waiting", "Goes out by")
 

@@ -17,8 +17,10 @@ class Column:
     width: int = 0  # pixels
     choices: tuple[str, ...] = ()  # a dropdown
     pattern: str = ""  # of numbers or, with a "y", of dates: "yyyy-mm-dd hh:mm"
-    colours: tuple[tuple[str, Tone], ...] = ()  # a cell that begins with this text, whatever its case; the first that fits
+    # A cell that begins with this text, or with “…” before it holds it, whatever its case; the first that fits
+    colours: tuple[tuple[str, Tone], ...] = ()
     guarded: bool = False  # who edits it is warned
+    wrap: bool = False  # long text goes on below, in the header, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,11 @@ class Paths:
         return f"{self.tenant}/console/segments"
 
     @property
+    def imports(self) -> str:
+        """The CSV files that are or were imported, and how far."""
+        return f"{self.tenant}/console/imports"
+
+    @property
     def campaigns(self) -> str:
         return f"{self.tenant}/campaigns"
 
@@ -120,6 +125,11 @@ class Paths:
 
     def minute(self, endpoint: str, minute: str) -> str:
         return f"{self.minutes(endpoint)}/{minute}"
+
+    @property
+    def templates(self) -> str:
+        """What launch found in each file of the templates folder."""
+        return f"{self.tenant}/console/templates"
 
     @property
     def console(self) -> str:

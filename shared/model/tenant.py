@@ -13,12 +13,40 @@ from shared.ports import Store
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """Who lets campaigns go. `hold`: minutes from an approval to the start at least. `admins` may change who approves; `services` are the
+    accounts of ours that work on the Sheet. Addresses are in small letters. `tabs`: the ids of Campaigns and Team, which no renaming
+    changes; () before they were protected, and then nobody is believed."""
+
+    hold: int
+    admins: frozenset[str]
+    services: frozenset[str]
+    tabs: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any] | None) -> Approval | None:
+        """What a tenant's document says: {required, hold, admins, services, tabs}. Only its absence, or a plain false, asks for none."""
+        if found is None or found.get("required") is False:
+            return None
+        admins, services = (
+            frozenset(str(one).strip().lower() for one in found.get(name) or ()) for name in ("admins", "services")
+        )
+        return cls(int(found.get("hold") or 0), admins, services, tuple(found.get("tabs") or ()))
+
+    def document(self) -> dict[str, Any]:
+        """For the tenant's document."""
+        people = {"admins": sorted(self.admins), "services": sorted(self.services)}
+        return {"required": True, "hold": self.hold, **people, "tabs": list(self.tabs)}
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     name: str
     identity: Identity
     sheet: str  # spreadsheet id
     folder: str  # Drive folder id
     policy: Mapping[str, Any] = field(default_factory=dict)  # of contact, as in a campaign's document, {} for none
+    approval: Approval | None = None  # that campaigns need; None for none
 
     @classmethod
     async def load(cls, store: Store, paths: Paths) -> Tenant:
@@ -27,11 +55,13 @@ class Tenant:
         if found is None:
             raise NotFound(f"tenant {paths.tenant_id}")
         data = found.data
-        return cls(data["name"], Identity(**data["identity"]), data["sheet"], data["folder"], data.get("policy") or {})
+        approval = Approval.of(data.get("approval"))
+        return cls(data["name"], Identity(**data["identity"]), data["sheet"], data["folder"], data.get("policy") or {}, approval)
 
 
-def document(name: str, identity: Identity, sheet: str, folder: str) -> dict[str, Any]:
+def document(name: str, identity: Identity, sheet: str, folder: str, approval: Approval | None = None) -> dict[str, Any]:
     """The tenant's document."""
     from dataclasses import asdict
 
-    return {"name": name, "identity": asdict(identity), "sheet": sheet, "folder": folder}
+    found = {"name": name, "identity": asdict(identity), "sheet": sheet, "folder": folder}
+    return found | ({"approval": approval.document()} if approval else {})

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import pytest
 
 from shared.errors import NotFound
+from shared.mail.docs import template
 from shared.ports import DOCUMENT, Drive
 
 Put: TypeAlias = "Callable[[str, bytes], object]"
@@ -44,14 +45,15 @@ class DriveContract:
         assert versions == sorted(set(versions))
         assert (await drive.list(folder))[0] == seen[-1], "looking changes nothing"
 
-    async def test_a_google_doc_comes_as_the_markdown_that_was_typed(self, drive: Drive, folder: str, put_doc: Put) -> None:
-        typed = (
-            b"---\nsubject: Hi {{ first_name or 'friend' }}\n---\n# News\n\n{% if a_b %}[Shop](https://a.example/){% endif %}\n"
+    async def test_a_google_doc_comes_as_html(self, drive: Drive, folder: str, put_doc: Put) -> None:
+        put_doc(
+            "Spring news", b"---\nsubject: Hi {{ name or 'friend' }}\n---\n# News\n\n**Warm** [days](https://a.example/?a=b)\n"
         )
-        put_doc("Spring news", typed)
         (file,) = await drive.list(folder)
         assert (file.name, file.mime, file.md5, file.size) == ("Spring news", DOCUMENT, "", 0)
-        assert await drive.download(file.id) == typed
+        found = template(await drive.download(file.id), "Letter", "en").decode()
+        assert found.startswith("---\nsubject: Hi {{ name or 'friend' }}\n---\n<!DOCTYPE html>")
+        assert '<h1>News</h1>\n<p><strong>Warm</strong> <a href="https://a.example/?a=b">days</a></p>\n' in found
         put_doc("Spring news", b"changed")
         (after,) = await drive.list(folder)
         assert after.id == file.id and int(after.version) > int(file.version)
@@ -61,6 +63,18 @@ class DriveContract:
         for name in names:
             put(name, b"x")
         assert [file.name for file in await drive.list(folder)] == names
+
+    async def test_folders_inside_are_listed_too_after_the_top(self, drive: Drive, folder: str, put: Put) -> None:
+        for name in ("b.md", "spring/b.md", "a/b/c/deep.md", "a/b/c/d/deeper.md", "a/late.md", "a/early.md"):
+            put(name, b"x")
+        found = [(file.folder, file.name) for file in await drive.list(folder)]
+        assert found == [("", "b.md"), ("a", "early.md"), ("a", "late.md"), ("a/b/c", "deep.md"), ("spring", "b.md")]
+
+    async def test_many_folders_inside(self, drive: Drive, folder: str, put: Put) -> None:
+        names = [f"it's {n:03}" for n in range(90)]
+        for name in names:
+            put(f"{name}/a.md", b"x")
+        assert [file.folder for file in await drive.list(folder)] == names
 
     async def test_what_is_not_there(self, drive: Drive) -> None:
         with pytest.raises(NotFound):

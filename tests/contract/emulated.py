@@ -18,6 +18,7 @@ from googleapiclient.discovery import build, build_from_document
 from googleapiclient.discovery_cache import get_static_doc
 from starlette.applications import Starlette
 
+from local import seed
 from local.google import Google, google_app
 
 
@@ -52,7 +53,7 @@ def emulated(
     state: Path, folder: Path, write_quota: int = 1000, account: str = "", front: Callable[[Any], Any] = lambda app: app
 ) -> Iterator[Emulated]:
     """Serve a spreadsheet "book" and a Drive folder "templates", which is the `account`'s own. `front` goes around the ASGI app."""
-    google = google_app(state, folder, "book", write_quota=write_quota, account=account)
+    google = google_app(state, folder, "book", identity=seed.IDENTITY, write_quota=write_quota, account=account)
     google.sheets.create_spreadsheet("book", "Pipeline", "Europe/Berlin")  # stays when it is there
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(front(Starlette(routes=google.routes)), log_level="error", lifespan="off"))

@@ -15,10 +15,12 @@ import httplib2
 import pytest
 from googleapiclient.errors import HttpError
 
+from local.google.store import SERVICE
 from shared.adapters import google_rest
 from shared.adapters.sheets import WRITES, Sheets
 from shared.errors import BadInput, NotFound, Unavailable
 from shared.model.look import Chart, Column, Look
+from shared.ports import Protection
 from tests.contract.emulated import Emulated, emulated
 from tests.contract.sheet_contract import SheetContract
 
@@ -259,6 +261,7 @@ def test_errors_have_googles_shape(twin: Emulated, values: Any) -> None:
 
 GRID = {"sheetId": 0, "startRowIndex": 1, "startColumnIndex": 0, "endColumnIndex": 1}
 LIST = {"condition": {"type": "ONE_OF_LIST", "values": [{"userEnteredValue": "mine"}]}}
+CLIPPED = {"cell": {"userEnteredFormat": {"wrapStrategy": "CLIP"}}, "fields": "userEnteredFormat.wrapStrategy"}
 TEXT = {"condition": {"type": "TEXT_EQ", "values": [{"userEnteredValue": "x"}]}, "format": {"backgroundColorStyle": {}}}
 
 
@@ -302,12 +305,14 @@ async def test_what_a_person_made_is_left_and_the_rest_is_added(twin: Emulated, 
         {"updateCells": {"start": {"sheetId": 0}, "rows": [{"values": [{"note": "mine"}]}], "fields": "note"}},
         {"setDataValidation": {"range": {**GRID, "startRowIndex": 2, "endRowIndex": 4}, "rule": LIST}},
         {"updateDimensionProperties": {"range": column, "properties": {"pixelSize": 33}, "fields": "pixelSize"}},
+        {"repeatCell": {"range": {**GRID, "startRowIndex": 1, "endRowIndex": 3}, **CLIPPED}},
         {"addConditionalFormatRule": {"rule": {"ranges": [GRID], "booleanRule": TEXT}, "index": 0}},
         {"addProtectedRange": {"protectedRange": {"range": GRID, "description": "mine"}}},
     ]
     spreadsheets.batchUpdate(spreadsheetId="book", body={"requests": theirs}).execute()
     columns = tuple(
-        Column(at, "ours", 200, ("a", "b"), pattern="#,##0", colours=(("a", "good"), ("b", "bad")), guarded=True) for at in (1, 2)
+        Column(at, "ours", 200, ("a", "b"), pattern="#,##0", colours=(("a", "good"), ("b", "bad")), guarded=True, wrap=True)
+        for at in (1, 2)
     )
     look = Look(columns, frozen=(1, 1), guard="Ours.", banded=True, charts=(Chart("C", "COLUMN", "Sheet1", 1, (2,), 1, 0, 1, 5),))
     for version in ("1", "2"):
@@ -331,6 +336,15 @@ async def test_what_a_person_made_is_left_and_the_rest_is_added(twin: Emulated, 
         assert [cell["note"] for cell in found["rowData"][0]["values"]] == ["mine", "ours"]
         chosen = [[len(cell["dataValidation"]["condition"]["values"]) for cell in row["values"]] for row in found["rowData"][1:]]
         assert chosen == [[2, 2], [1, 2], [1, 2], [2, 2], [2, 2]]
+        mask = "sheets(data(rowData(values(userEnteredFormat(wrapStrategy,numberFormat(pattern))))))"
+        found = spreadsheets.get(spreadsheetId="book", fields=mask, ranges=["Sheet1!A1:B4"]).execute()["sheets"][0]["data"][0]
+        forms = [[cell["userEnteredFormat"] for cell in row["values"]] for row in found["rowData"]]
+        wraps = [[form["wrapStrategy"] for form in row] for row in forms]
+        assert wraps == [["WRAP", "WRAP"], ["CLIP", "WRAP"], ["CLIP", "WRAP"], ["WRAP", "WRAP"]]
+        assert [[form.get("numberFormat", {}).get("pattern") for form in row] for row in forms] == [
+            [None] * 2,
+            *[["#,##0"] * 2] * 3,
+        ]
 
 
 async def test_a_look_follows_the_rows_that_people_move(twin: Emulated, sheet: Sheets) -> None:
@@ -433,3 +447,29 @@ def test_title_and_time_zone_change_with_the_tabs_or_not_at_all(twin: Emulated) 
     assert "Unsupported time zone" in error_of(change(renamed, properties("timeZone", timeZone="Mars/Base")))["message"]
     assert error_of(change(properties("locale", locale="de")))["code"] == 400
     assert (store.properties("book"), store.tabs("book")[0].title) == (("New", "UTC"), "First")
+
+
+async def test_protections_come_with_the_cells_and_editors_only_to_editors(twin: Emulated, sheet: Sheets) -> None:
+    await sheet.add_tabs(["Team"])
+    await sheet.write({"Team!A1": [["typed", 5], ["", "x"]]})
+    await sheet.write({"Team!A2": [["=A1"]]}, formulas=True)
+    tab, api = twin.google.sheets.tab("book", "Team"), twin.google.api
+    column = {"sheetId": tab.id, "startColumnIndex": 1, "endColumnIndex": 2}
+    for place, editors in (({"sheetId": tab.id}, [SERVICE]), (column, ["Ada@brand.example"])):
+        wanted = {"range": place, "editors": {"users": editors}}
+        api.change("book", [{"addProtectedRange": {"protectedRange": wanted}}], SERVICE)
+    known = twin.google.sheets.look("book", tab.id)["protected"][1]
+    api.change("book", [{"addProtectedRange": {"protectedRange": {"range": column, "warningOnly": True}}}], SERVICE)
+    found = (await sheet.guarded(["Team"]))["Team"]
+    assert found.shown == [["typed", "5"], ["typed", "x"]] and found.typed == [["typed", ""], ["", "x"]]
+    whole, part, warning = found.protections
+    assert whole == Protection((0, 0, None, None), True, frozenset({SERVICE}))
+    assert part == Protection((0, 1, None, 2), True, frozenset({SERVICE, "ada@brand.example"})) and not warning.hard
+    without = {"protectedRangeId": known["protectedRangeId"], "editors": {"users": ["ada@brand.example"]}}
+    api.change("book", [{"updateProtectedRange": {"protectedRange": without, "fields": "editors"}}], SERVICE)
+    hidden = (await sheet.guarded(["Team"]))["Team"].protections
+    assert [one.editors for one in hidden if one.place == part.place and one.hard] == [None]
+    with pytest.raises(BadInput, match="protected cell"):
+        await sheet.write({"Team!B1": [["x"]]})
+    with pytest.raises(BadInput, match="protected cell"):
+        await sheet.clear(["Team!A1:B"])

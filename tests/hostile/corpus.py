@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from .markup import CSS, HTML, MARKDOWN, SETTINGS, SUBJECTS, UNICODE
 
 
 @dataclass(frozen=True, slots=True)
 class Hostile:
-    """`kind`: what it tries. `name`: of the file, whose suffix decides. `data`: of the file."""
+    """`kind`: what it tries. `name`: of the file, whose suffix decides. `data`: of the file. `parts`: the files beside it."""
 
     kind: str
     name: str
     data: bytes
     subject: str = "Hello"
+    parts: Mapping[str, bytes] = field(default_factory=dict)
 
 
 BIG = "{% set a = 'a' * 99999 %}{% set L = range(99999)|list %}"
@@ -534,6 +535,168 @@ LOADING = [
     "{% print name %}",
 ]
 
+# --- several files ----------------------------------------------------------------------------------------------------
+
+A, B, L = "partials/a.html", "partials/b.html", "layouts/l.html"
+INCLUDE, EXTEND = "<p>x</p>{% include 'partials/a.html' %}", "{% extends 'layouts/l.html' %}"
+
+
+def _each(count: int, text: str, folder: str = "partials") -> dict[str, str]:
+    """Files 0, 1, … of a chain; `text` with %d for the number of the next."""
+    return {f"{folder}/{n}.html": text.replace("%d", str(n + 1)) for n in range(count)}
+
+
+FILES: list[tuple[str, str, dict[str, str]]] = [
+    ("x.html", "{% include '../../etc/passwd' %}", {"../../etc/passwd": "root:x:0"}),
+    ("x.html", "{% include 'partials/../../etc/passwd' %}", {"partials/../../etc/passwd": "root:x:0"}),
+    ("x.html", "{% include 'partials\\\\..\\\\x' %}", {"partials\\..\\x": "root:x:0"}),
+    ("x.html", "{% include '/etc/passwd' %}{% include 'file:///etc/passwd' %}", {"/etc/passwd": "root:x:0"}),
+    ("x.html", "{% include 'https://x.example/partials/a.html' %}", {"https://x.example/partials/a.html": "root:x:0"}),
+    ("x.html", "{% include 'secrets/key.html' %}", {"secrets/key.html": "root:x:0"}),
+    ("x.html", "{% include 'partials/' ~ 'a.html' %}", {A: "x"}),
+    ("x.html", "{% set f = 'partials/a.html' %}{% include f %}", {A: "x"}),
+    ("x.html", "{% include tags %}{% include name %}", {A: "x"}),
+    ("x.html", "{% include ['nothing', 'partials/a.html'] ignore missing %}", {A: "x"}),
+    ("x.html", "{% include 'partials/\x00a.html' %}", {A: "x"}),
+    ("x.html", INCLUDE, {A: INCLUDE}),
+    ("x.html", INCLUDE, {A: "{% include 'partials/b.html' %}", B: INCLUDE}),
+    ("x.html", INCLUDE, {A: EXTEND, L: "{% block a %}{% include 'partials/a.html' %}{% endblock %}"}),
+    ("x.html", EXTEND, {L: EXTEND}),
+    ("x.html", EXTEND, {L: "{% extends 'layouts/m.html' %}", "layouts/m.html": EXTEND}),
+    ("x.html", "{% include 'partials/0.html' %}", _each(40, "x{% include 'partials/%d.html' %}")),
+    ("x.html", "{% include 'partials/0.html' %}", _each(8, "{% include 'partials/%d.html' %}" * 60) | {"partials/8.html": "x"}),
+    (
+        "x.html",
+        "{% include 'partials/0.html' %}",
+        _each(3, "{% include 'partials/%d.html' %}" * 9) | {"partials/3.html": "x" * 9999},
+    ),
+    ("x.html", INCLUDE * 200, {A: "<p>" * 900}),
+    ("x.html", INCLUDE * 900, {A: ""}),
+    ("x.html", INCLUDE, {A: "{% for i in range(99999) %}{% include 'partials/b.html' %}{% endfor %}", B: "x" * 9999}),
+    (
+        "x.html",
+        "{% extends 'layouts/0.html' %}",
+        _each(7, "{% extends 'layouts/%d.html' %}{% block a %}" + "{{ super() }}" * 50 + "{% endblock %}", "layouts")
+        | {"layouts/7.html": "{% block a %}x{% endblock %}"},
+    ),
+    (
+        "x.html",
+        EXTEND + "{% block a %}{% block b %}{{ super() }}{% endblock %}{% endblock %}",
+        {L: "{% block b %}{% block a %}{% endblock %}{% endblock %}"},
+    ),
+    ("x.html", EXTEND + "{% block a %}{{ self.a() }}{% endblock %}", {L: "{% block a %}{% endblock %}"}),
+    (
+        "x.html",
+        EXTEND + "{% block a %}{{ super.__class__ }}{{ super().__class__ }}{% endblock %}",
+        {L: "{% block a %}x{% endblock %}"},
+    ),
+    (
+        "x.html",
+        "{% from 'partials/a.html' import m %}{{ m(9) }}",
+        {
+            A: "{% from 'partials/b.html' import n %}{% macro m(i) %}{{ n(i) }}{% endmacro %}",
+            B: "{% from 'partials/a.html' import m %}{% macro n(i) %}{{ m(i) }}{% endmacro %}",
+        },
+    ),
+    (
+        "x.html",
+        "{% from 'partials/a.html' import m %}{% from 'partials/b.html' import n %}{{ m(n) }}",
+        {A: "{% macro m(f) %}{{ f(m, f) }}{% endmacro %}", B: "{% macro n(f, g) %}{{ f(g) }}{{ f(g) }}{% endmacro %}"},
+    ),
+    ("x.html", "{% from 'partials/a.html' import m %}{{ m(m) }}", {A: "{% macro m(f) %}{{ f(f) }}{{ f(f) }}{% endmacro %}"}),
+    (
+        "x.html",
+        "{% import 'partials/a.html' as a %}{{ a.m.__class__ }}{{ a.__class__ }}{{ a._TemplateModule__x }}",
+        {A: "{% macro m() %}{% endmacro %}"},
+    ),
+    ("x.html", "{% import 'partials/a.html' as a %}{{ a|string }}{{ [a] }}", {A: "{% macro m() %}{% endmacro %}"}),
+    ("x.html", "{% from 'partials/a.html' import m as _show %}{{ name }}", {A: "{% macro m(x) %}{% endmacro %}"}),
+    ("x.html", "{% from 'partials/a.html' import _work %}{{ name }}", {A: "{% macro _work(x) %}{% endmacro %}"}),
+    ("x.html", INCLUDE, {A: "{% macro _show(x) %}{% endmacro %}{{ name }}"}),
+    ("x.html", INCLUDE, {A: "{{ ''.__class__ }}{{ name|safe }}{% autoescape false %}{{ name }}{% endautoescape %}"}),
+    ("x.html", INCLUDE, {A: "{{ cycler.__init__.__globals__ }}"}),
+    ("x.html", INCLUDE, {A: "<script>alert(1)</script><a href='javascript:x'>x</a>"}),
+    ("x.html", "<a href='{% include 'partials/a.html' %}'>x</a>", {A: "javascript:alert(1)"}),
+    ("x.html", "<style>{% include 'partials/a.html' %}</style><p>x", {A: "@import '//x.example'"}),
+    ("x.html", INCLUDE, {A: "{{ a }}" * 3000}),
+    ("x.html", INCLUDE, {A: "{{ [" + "1," * 9000 + "] }}"}),
+    ("x.html", INCLUDE, {A: "{% if a %}" * 400 + "{% endif %}" * 400}),
+    ("x.html", INCLUDE, {A: "\x00\x1b\u202e"}),
+    ("x.md", "{% include 'partials/a.html' %}", {A: "<script>x</script>"}),
+    ("x.md", "---\nlayout: l\n---\n{{ name }} *x*", {L: "<p>{{ content }}</p>"}),
+    ("x.md", "---\nlayout: l\n---\nx", {L: "{{ content }}" * 900}),
+    ("x.md", "---\nlayout: l\n---\nx", {L: "{% for i in range(99999) %}{{ content }}{% endfor %}"}),
+    (
+        "x.md",
+        "---\nlayout: l\n---\n{% for i in range(999) %}" + "x" * 999 + "{% endfor %}",
+        {L: "{% for i in range(999) %}{{ content }}{% endfor %}"},
+    ),
+    ("x.md", "---\nlayout: l\n---\nx", {L: "<a href='{{ content }}' onclick=x>{{ content|safe }}</a>"}),
+    ("x.md", "---\nlayout: ../../etc/passwd\n---\nx", {"layouts/../../etc/passwd.html": "{{ content }}"}),
+    ("x.md", "---\nlayout: {{ name }}\n---\nx", {L: "{{ content }}"}),
+]
+
+
+def _mjml(body: str, head: str = "") -> str:
+    return f"<mjml><mj-head>{head}</mj-head><mj-body>{body}</mj-body></mjml>"
+
+
+def _cell(text: str) -> str:
+    return f"<mj-section><mj-column><mj-text>{text}</mj-text></mj-column></mj-section>"
+
+
+MJML = [
+    _mjml("<mj-include path='/etc/passwd' type='html'/>"),
+    _mjml("<mj-include path='https://x.example/a.mjml'/>"),
+    _mjml("<MJ-INCLUDE path='/etc/passwd'/>"),
+    _mjml("<mj-{{ 'include' }} path='/etc/passwd'/>"),
+    _mjml("", "<mj-include path='/etc/passwd' type='css'/>"),
+    _mjml("", "<mj-font name='x' href='https://x.example/a.css'/>") + "x",
+    _mjml(_cell("x"), "<mj-style>@import 'https://x.example/a.css';</mj-style>"),
+    _mjml(_cell("x"), "<mj-raw><script>alert(1)</script></mj-raw>"),
+    _mjml(_cell("<script>alert(1)</script>")),
+    _mjml(_cell("<a href='javascript:alert(1)'>x</a>")),
+    _mjml("<mj-section><mj-column><mj-button href='javascript:{{ name }}'>x</mj-button></mj-column></mj-section>"),
+    _mjml("<mj-section><mj-column><mj-image src='x' alt='\" onerror=x a=\"'/></mj-column></mj-section>"),
+    _mjml(
+        "<mj-section css-class='\" onclick=\"x'><mj-column><mj-text color='red\" onclick=\"x=1'>x</mj-text></mj-column></mj-section>"
+    ),
+    _mjml(
+        "<mj-section background-url='https://x.example/{{ name }}'><mj-column><mj-text>{{ name }}</mj-text></mj-column></mj-section>"
+    ),
+    _mjml(_cell("<!--[if mso]>{{ name }}<![endif]--><!-- {{ name }} -->x")),
+    _mjml(_cell("<!--[if mso]><script>x</script><![endif]-->")),
+    _mjml(_cell("<!--[if mso]>" + "<table>" * 9999 + "<![endif]-->")),
+    _mjml("<mj-section>" * 30000),
+    _mjml("<mj-section>" * 50 + "</mj-section>" * 50),
+    _mjml("<mj-wrapper>" * 9999 + "</mj-wrapper>" * 9999),
+    _mjml(_cell("<div>" * 9999 + "</div>" * 9999)),
+    _mjml(_cell("<b>" * 58 + "</b>" * 58)),
+    _mjml("<mj-section/>" * 9000),
+    _mjml("<mj-section/>" * 4900),
+    _mjml("<mj-section><mj-column/></mj-section>" * 2000),
+    _mjml("<mj-carousel>" + "<mj-carousel-image src='https://x.example/'/>" * 5000 + "</mj-carousel>"),
+    _mjml("<mj-carousel>" + "<mj-carousel-image src='https://x.example/'/>" * 20 + "</mj-carousel>"),
+    _mjml(_cell("x") * 900, "<mj-attributes><mj-all font-family='" + "x" * 90000 + "'/></mj-attributes>"),
+    _mjml(_cell("x") * 200, "<mj-attributes><mj-all font-family='" + "x" * 20000 + "'/></mj-attributes>"),
+    _mjml("<mj-section" + " a='b'" * 40000 + "/>"),
+    _mjml("<mj-section a='" + "x" * 200000 + "'/>"),
+    _mjml("<mj-section a='" * 9000),
+    _mjml('<mj-section a="' * 9000 + "'" * 9000),
+    _mjml("{% for i in range(99999) %}" + _cell("x") + "{% endfor %}"),
+    _mjml("{% for t in tags %}" + _cell("{{ t }}") * 99 + "{% endfor %}"),
+    _mjml("<!--" * 60000),
+    _mjml("<" * 200000),
+    "<!DOCTYPE x [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;&a;'>]>" + _mjml(_cell("&b;")),
+    "<?xml version='1.0'?>" + _mjml(_cell("x")),
+    _mjml(_cell("<![CDATA[<script>]]>")),
+    "<mjml>" * 999,
+    "\x01\x02" + _mjml(_cell("x")),
+    _mjml(_cell("{% set x %}\n{% endset %}{{ x * 9999 }}{{ '\\x011\\x02' }}")),
+    _mjml(_cell("{{ '<script>' }}{{ name|safe }}")),
+    '{"type":"mjml","children":[]}',
+]
+
 # --- all of it --------------------------------------------------------------------------------------------------------
 
 _ANYWHERE = {
@@ -569,5 +732,9 @@ def hostile() -> Iterator[Hostile]:
     for kind, name, texts in markup:
         for text in texts:
             yield Hostile(kind, name, text if isinstance(text, bytes) else text.encode())
+    for name, text, parts in FILES:
+        yield Hostile("files", name, text.encode(), parts={path: part.encode() for path, part in parts.items()})
+    for text in MJML:
+        yield Hostile("MJML", "x.mjml", text.encode())
     for subject in SUBJECTS:
         yield Hostile("subject", "x.html", b"<p>x", subject)

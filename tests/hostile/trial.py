@@ -78,7 +78,7 @@ def tried(
 def ours(one: Hostile) -> Found:
     """The time is that of compiling and of making three mails, without looking at them."""
     subject = "" if b"subject:" in one.data else one.subject
-    source = Source(name=one.name, data=one.data, subject=subject, campaign="C-0001", identity=IDENTITY)
+    source = Source(name=one.name, data=one.data, subject=subject, campaign="C-0001", identity=IDENTITY, parts=one.parts)
     start, made, sentence = time.process_time(), [], ""
     try:
         mail = compile(source, LINKS, KNOWN, frozenset())

@@ -19,7 +19,7 @@ from functions.inbox.handler import Inbox, Received
 from functions.record.handler import Record
 from functions.record.marks import Marks
 from functions.report.handler import Report
-from functions.sync_sheet import tabs
+from functions.sync_sheet import preflight, tabs
 from functions.sync_sheet.workbook import FORMS, HEADERS
 from shared.adapters.sheets import Sheets
 from shared.http import Request
@@ -154,16 +154,25 @@ async def kept(world: World) -> None:
         person = {"address": f"crm{n}@example.com", "name": text, "language": text, "country": text, "tags": [text]}
         writes.append(Merge(world.paths.subscriber(sid), {**person, "created_at": NOW}))
         writes += suppress(world.paths, f"ffff{n:028x}", "unsubscribed", text, NOW)
-        campaign = {"state": "draft", "row": {"name": text}, "answer": text, "answered_at": NOW}
+        campaign = {"state": "draft", "row": {"name": text}, "answer": text, "answered_at": NOW, "checked": looked(n, text)}
         writes.append(Create(world.paths.campaign(f"K-{n}"), campaign))
         way = {"kind": text, "rate": 0, "daily": 0, "warm_up": "", "down_until": NOW + DAY, "down_code": text, "goes_by": text}
         writes.append(Create(world.paths.provider(f"p{n}"), way))
+    names = ("name", "kind", "language", "subject", "problem", "use")
+    files = {text: {**dict.fromkeys(names, text), "modified": NOW, "variables": [text]} for text in TEXTS}
+    writes.append(Merge(world.paths.templates, {"files": files, "more": 0}))
     plan = {"name": TEXTS[1]}
     links = {str(n): text for n, text in enumerate(TEXTS[:200])}
     data = {"frozen_at": NOW - DAY, "expected": 500, "state": "completed", "row": plan, "mail": {"links": links}}
     writes.append(Create(world.paths.campaign("C-0001"), data))
     writes.append(Merge(world.paths.campaign("confirm"), {"kind": "system", "state": "running", "answer": TEXTS[2]}))
     await world.store.write_many(writes)
+
+
+def looked(n: int, text: str) -> dict[str, Any]:
+    """What a preflight found."""
+    found = {kind: [text] * (n % 3 == at) for at, kind in enumerate(("faults", "warnings", "notes"))}
+    return {**found, "at": NOW + n}
 
 
 def mail(n: int) -> MailRef:
@@ -257,6 +266,7 @@ def fill(google: Emulated, book: str) -> None:
 
 async def test_no_way_in_leads_to_a_formula(world: World, google: Emulated, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tabs, "SHOWN", 5_000)  # all of them
+    monkeypatch.setattr(preflight, "MOST", 5_000)
     for tab, form in FORMS.items():
         monkeypatch.setitem(FORMS, tab, replace(form, rows=20))  # lookups are slow to evaluate
     world.sheet = sheet = Plain("book", google.url)  # type: ignore[assignment]
@@ -273,7 +283,8 @@ async def test_no_way_in_leads_to_a_formula(world: World, google: Emulated, monk
     found = await shown(sheet)
     assert formulas(google, "book") == []
     assert {tab: running(exported(rows)) for tab, rows in found.items()} == {tab: [] for tab in found}
-    for tab, column in ((console.SUBSCRIBERS, 2), (console.SUPPRESSIONS, 3), (console.RESULTS, 2)):
+    told = ((console.RESULTS, 2), (console.PREFLIGHT, 3), (console.TEMPLATES, 0), (console.TEMPLATES, 6))
+    for tab, column in ((console.SUBSCRIBERS, 2), (console.SUPPRESSIONS, 3), *told):
         cells = {row[column].replace("'", "") for row in found[tab] if len(row) > column}
         assert {text.replace("'", "") for text in TEXTS} <= cells, tab
     assert len(found[console.IMPORT_RESULTS]) > 800 and len(found[console.REPORTS]) > 300

@@ -130,6 +130,8 @@ def test_the_architecture_page_names_every_path() -> None:
         paths.console,
         paths.segment("{name}"),
         paths.sweep,
+        paths.imports,
+        paths.templates,
         MailTests.of(paths).batch(TEST, "{batch}"),
     }
     assert {row[0].strip("`") for row in rows(read("docs/architecture.md"), "Path")} == wanted

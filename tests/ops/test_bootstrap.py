@@ -14,7 +14,10 @@ import sys
 import webbrowser
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
 
 import google.auth
 import pytest
@@ -25,7 +28,8 @@ from functions.sync_sheet.workbook import HEADERS
 from local import seed, starting
 from local.emulators import Emulators
 from local.google.rest import Refused
-from ops.bootstrap import UNFINISHED, VARIABLES, checked
+from ops.bootstrap import UNFINISHED
+from ops.bootstrap_options import VARIABLES, checked
 from ops.oauth import SCOPES
 from shared.adapters import google_rest
 from shared.adapters.drive import GoogleDrive
@@ -97,7 +101,7 @@ def test_a_first_run_makes_workbook_folder_sharing_and_tenant(operator: Account)
     assert sorted(path.name for path in folder.iterdir()) == STARTERS
     assert all((folder / name).read_bytes() == (starting.TEMPLATES / name).read_bytes() for name in STARTERS)
     assert google.drive.shared(held["sheet"]) == {LAUNCH: "reader", SYNC: "writer"}
-    assert google.drive.shared(held["folder"]) == {LAUNCH: "reader"}
+    assert google.drive.shared(held["folder"]) == {LAUNCH: "reader", SYNC: "reader"}
     assert (held["name"], held["identity"]["from_address"], held["identity"]["list_name"]) == (
         "Brand",
         "hello@brand.example",
@@ -115,7 +119,7 @@ def test_a_second_run_changes_nothing(operator: Account, again: str) -> None:
     before, operator.gate.requests[:] = operator.everything(), []
     arguments = ("--project", "brand-mail", "--client", str(operator.client), "--token", str(operator.token))
     found = operator.own() if again == "same options" else operator.run(*arguments)
-    assert found.exit_code == 0, found.output
+    assert found.exit_code == 0, found.stderr or found.output
     assert operator.gate.writes == [] and operator.gate.requests
     assert operator.everything() == before
     assert all(line.endswith("unchanged") for line in found.stdout.splitlines()), found.stdout
@@ -168,7 +172,7 @@ def test_a_run_interrupted_after_any_write_is_completed_by_the_next(operator: Ac
         operator.gate.fault = lambda n: ""
         second = operator.own()
         assert (second.exit_code, operator.plain()) == (0, clean), f"{requests[end]}: {second.output}"
-    assert len(ends) == 21, "workbook, zone, help, tabs, headers (Import grows), lookups, the look, folder, 8 templates, 3 shares"
+    assert len(ends) == 22, "workbook, zone, help, tabs, headers (Import grows), lookups, the look, folder, 8 templates, 4 shares"
 
 
 def test_a_tenant_that_differs_is_shown_and_changed_only_with_update(operator: Account) -> None:
@@ -235,6 +239,91 @@ def test_a_role_that_a_person_gave_is_theirs_to_change(operator: Account) -> Non
     assert f"Left for you: share the Sheet with {SYNC} as Editor.\n" in found.stdout
 
 
+# --- approval
+
+
+def guarded(account: Account, book: str) -> dict[str, dict[str, Any]]:
+    """Tab -> its only hard protection."""
+    store = account.emulated.google.sheets
+    looks = {tab.title: store.look(book, tab.id).get("protected", []) for tab in store.tabs(book)}
+    return {title: one for title, there in looks.items() for one in there if not one.get("warningOnly")}
+
+
+def test_approval_is_set_up_once_and_can_be_believed(operator: Account) -> None:
+    found = operator.own("--approvers", "Ada@brand.example, bob@brand.example", "--hold", "15")
+    assert found.exit_code == 0, found.stderr or found.output
+    assert "Sheet: added tab Team" in found.output and "added column Approved to Campaigns" in found.output
+    services = [f"step-{step}@brand-mail.iam.gserviceaccount.com" for step in ("launch", "sync-sheet")]
+    book = operator.tenant()["sheet"]
+    tabs = [operator.emulated.google.sheets.tab(book, tab).id for tab in ("Campaigns", "Team")]
+    kept = {"required": True, "hold": 15, "admins": [PERSON], "services": services, "tabs": tabs}
+    assert operator.tenant()["approval"] == kept
+    assert operator.cells(book, "Team") == [
+        ["Email", "Role"],
+        ["ada@brand.example", "Approver"],
+        ["bob@brand.example", "Approver"],
+    ]
+    assert operator.cells(book, "Campaigns")[0][-1] == "Approved"
+    protected = guarded(operator, book)
+    assert set(protected) == {"Team", "Campaigns"} and len(protected["Team"]["range"]) == 1
+    assert set(protected["Team"]["editors"]["users"]) == {PERSON, *services}
+    assert set(protected["Campaigns"]["editors"]["users"]) == {PERSON, *services, "ada@brand.example", "bob@brand.example"}
+    assert operator.emulated.google.drive.shared(book)[services[0]] == "writer", "who may not edit is not shown who may"
+    before = operator.everything()
+    for again in ([], ["--approvers", "ada@brand.example"]):
+        found = operator.own(*again)
+        assert found.exit_code == 0 and "Sheet: approval found, unchanged" in found.output
+        assert operator.everything() == before
+    found = operator.own("--approvers", "cleo@brand.example")
+    assert found.exit_code == 0, found.stderr or found.output
+    assert "cleo@brand.example" in guarded(operator, book)["Campaigns"]["editors"]["users"]
+
+
+def test_another_tab_in_the_place_of_one_that_was_protected_is_taken_only_when_told_to(operator: Account) -> None:
+    operator.own("--approvers", "ada@brand.example")
+    book, store = operator.tenant()["sheet"], operator.emulated.google.sheets
+    kept = operator.tenant()["approval"]
+    store.update_tab(book, replace(store.tab(book, "Team"), title="Old team"))
+    found = operator.own("--approvers", "ada@brand.example")
+    assert found.exit_code == UNFINISHED and "is not the tab that was protected before" in found.output
+    assert operator.tenant()["approval"] == kept
+    found = operator.own(UPDATE="1")
+    assert found.exit_code == 0, found.output
+    assert operator.tenant()["approval"]["tabs"] == [kept["tabs"][0], store.tab(book, "Team").id]
+
+
+def test_without_being_asked_for_nothing_of_approval_is_made(operator: Account) -> None:
+    assert operator.own().exit_code == 0
+    book = operator.tenant()["sheet"]
+    assert "approval" not in operator.tenant() and not guarded(operator, book)
+    assert "Team" not in [tab.title for tab in operator.emulated.google.sheets.tabs(book)]
+
+
+def test_an_owner_who_is_no_admin_is_named(service: Account) -> None:
+    put_by_hand(service)
+    service.emulated.google.drive.share("book", "owner", "owner@brand.example")
+    found = service.filled("--approvers", "ada@brand.example")
+    assert found.exit_code == UNFINISHED and "Besides admins these may edit there: ada@brand.example, owner@brand" in found.output
+    found = service.filled("--admins", "owner@brand.example", UPDATE="1")
+    assert "no approval counts yet" not in found.output, found.output
+
+
+def test_what_others_could_write_until_now_is_not_taken_over(operator: Account) -> None:
+    operator.own()
+    book = operator.tenant()["sheet"]
+    at = len(operator.cells(book, "Campaigns")[0])
+    operator.emulated.google.sheets.update_tab(
+        book, replace(operator.emulated.google.sheets.tab(book, "Campaigns"), columns=at + 1)
+    )
+    operator.type(book, f"Campaigns!{ascii_uppercase[at]}1", ["Approved"], ["K7Q2MXBD"])
+    operator.emulated.google.sheets.add_tab(book, "Team")
+    operator.type(book, "Team!A1", ["Email", "Role"], ["eve@brand.example", "Approver"])
+    found = operator.own("--approvers", "ada@brand.example", UPDATE="1")
+    assert found.exit_code == UNFINISHED
+    assert "see that all in the tab Team may approve" in found.output and "empty the column Approved" in found.output
+    assert set(guarded(operator, book)) == {"Team"}
+
+
 # --- a Sheet and a folder that a person made
 
 
@@ -251,6 +340,7 @@ def test_a_shared_sheet_is_filled_and_what_only_a_person_can_do_is_named(service
         f"Left for you: share the Sheet with {LAUNCH} as Viewer.",
         f"Left for you: share the Sheet with {SYNC} as Editor.",
         f"Left for you: share the folder with {LAUNCH} as Viewer.",
+        f"Left for you: share the folder with {SYNC} as Viewer.",
     ]
     assert service.cells("book", "Sheet1") == [["Notes of ours"]]
     assert [tab.title for tab in service.emulated.google.sheets.tabs("book")] == [starting.START, "Sheet1", *HEADERS]
@@ -261,6 +351,7 @@ def test_a_shared_sheet_is_filled_and_what_only_a_person_can_do_is_named(service
     drive.share("book", "writer", LAUNCH)
     drive.share("book", "reader", SYNC)
     drive.share("templates", "reader", LAUNCH)
+    drive.share("templates", "reader", SYNC)
     found = service.filled()
     assert found.exit_code == UNFINISHED and f"share the Sheet with {SYNC} as Editor" in found.stdout, "to read is not enough"
     drive.share("book", "writer", SYNC)
@@ -528,7 +619,9 @@ def test_a_campaign_runs_on_what_the_bootstrap_made(operator: Account) -> None:
         return world, await sheet.read(["Campaigns!A2:O2", "Import!G2:G3", "Dashboard!A1:B"])
 
     world, (row, answers, board) = asyncio.run(story())
-    assert row == [["C-0001", "First", "newsletter", "", "", "", "Go", "", "", "", "", "completed", "Done: 2 sent.", "2", "2"]]
+    assert row == [
+        ["C-0001", "First", "newsletter", "", "", "", "Go", "", "", "", "", "completed", "Done: 2 sent.", "Passed", "2"]
+    ]
     assert answers == [["Imported."], ["Imported."]]
     assert sorted(world.sender.accepted) == ["ann@x.example", "bob@x.example"]
     assert all(b"hello@brand.example" in mail and b"1 Street, Town" in mail for mail in world.sender.mails.values())

@@ -124,3 +124,16 @@ async def test_a_confirmation_is_told_too(world: World) -> None:
     await world.send_batch().handle({"campaign": "confirm", "batch": f"{sid}.20000", "consent": "c" * 16})
     found = await told(world, "eve@example.com", "confirm")
     assert "was sent" in found and "handed to smtp" in found
+
+
+async def test_who_may_have_approved_it(world: World) -> None:
+    await world.campaign()
+    assert "Approved" not in await told(world, "ada@example.com")
+    given = {"code": "K7Q2MXBD", "at": NOW, "editor": "boss@brand.example", "revision": "42"}
+    await world.store.commit([Merge(world.paths.campaign("C-0001"), {"approval": given})])
+    sentence = (
+        "Approved with K7Q2MXBD at 2027-01-15 08:00:00 UTC; the Sheet was last changed by boss@brand.example, in its version 42."
+    )
+    assert sentence in await told(world, "ada@example.com")
+    await world.store.commit([Merge(world.paths.campaign("C-0001"), {"approval": {**given, "editor": "", "revision": ""}})])
+    assert "changed by somebody whom Google does not name, in its version unknown." in await told(world, "ada@example.com")

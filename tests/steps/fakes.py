@@ -11,7 +11,7 @@ from typing import Any, Literal
 from shared.errors import ConfigError, Conflict, Denied, NotFound, Unavailable
 from shared.model.cells import stored
 from shared.model.look import Look
-from shared.ports import Document, File, Filter, Location, Outcome, Outgoing, Rows, Secret, Stop, Store, Workbook, Write
+from shared.ports import Document, File, Filter, Guarded, Location, Outcome, Outgoing, Rows, Secret, Stop, Store, Workbook, Write
 
 NOW = 1_800_000_000_000  # 2027-01-15 08:00 UTC
 DAY = 86_400_000
@@ -102,7 +102,7 @@ class FakeSheet:
             self.tabs.setdefault(tab, [[line] for line in look.lines])
             self.looks[tab] = version
 
-    async def add_tabs(self, titles: Sequence[str]) -> None:
+    async def add_tabs(self, titles: Sequence[str], columns: Mapping[str, int] | None = None) -> None:
         self._answer()
         for title in titles:
             self.changes.append(("add", title))
@@ -111,6 +111,10 @@ class FakeSheet:
     async def read(self, ranges: Sequence[str]) -> list[list[list[str]]]:
         self._answer()
         return [self.rows(place) for place in ranges]
+
+    async def guarded(self, tabs: Sequence[str]) -> dict[str, Guarded]:
+        self._answer()
+        return {tab: Guarded(0, self.rows(f"{tab}!A1:Z"), self.rows(f"{tab}!A1:Z")) for tab in tabs}
 
     async def write(self, updates: Mapping[str, Rows], *, formulas: bool = False) -> None:
         self._answer()
@@ -191,6 +195,10 @@ class FakeDrive:
         if file not in self.files:
             raise NotFound(file)
         return self.files[file][0]
+
+    async def edited(self, file: str) -> tuple[str, str]:
+        self._answer()
+        return "", "1"
 
     def _answer(self) -> None:
         if self.down:

@@ -213,7 +213,7 @@ async def test_a_wish_is_acted_on_once(world: World) -> None:
 
 @pytest.mark.usefixtures("audience")
 async def test_a_schedule_is_kept(world: World) -> None:
-    found = await tick(world, **GO, Schedule="2027-01-15 09:30")  # Lisbon is on UTC in winter
+    found = await tick(world, **GO, Schedule="2027-01-15 9:30:00")  # as Sheets shows it; Lisbon is on UTC in winter
     assert (found["state"], found["at"]) == ("scheduled", NOW + HOUR * 3 // 2)
     assert found["answer"] == "Scheduled for 2027-01-15 09:30 (Europe/Lisbon)."
     world.clock.advance(HOUR * 3 // 2 - 1)
@@ -252,6 +252,7 @@ def test_a_schedule_is_read_in_the_workbooks_zone(schedule: str, zone: str, at: 
         ("2027-07-01 10:00 ", "UTC", "must look like"),
         ("0000-07-01 10:00", "UTC", "must look like"),
         ("2027-06-30 22:59", "UTC", "has passed"),
+        ("2027-06-30 9:05:00", "UTC", r"schedule 2027-06-30 9:05 \(UTC\) has passed"),
         ("2028-03-26 01:30", "Europe/Lisbon", "does not exist in Europe/Lisbon"),
         ("2027-07-01 10:00", "Mars/Base", "time zone “Mars/Base” is not known"),
         ("2027-07-01 10:00", "../etc", "is not known"),

@@ -15,6 +15,7 @@ from functions.launch.handler import PREPARING
 from functions.launch.tick import CUTTING
 from shared.errors import PipelineError, Unavailable
 from shared.model import batch
+from shared.paging import PAGE
 from shared.ports import Create, Merge, Outcome
 
 from .fakes import HOUR, Died, Fault, FaultyStore
@@ -56,7 +57,7 @@ class Slow(FaultyStore):
 
     async def page(self, collection: str, *arguments: Any, **options: Any) -> Any:
         found = await super().page(collection, *arguments, **options)
-        if prepare.PAGE in arguments and collection.endswith(("/subscribers", "/deliveries")):
+        if PAGE in arguments and collection.endswith(("/subscribers", "/deliveries")):
             self.world.clock.advance(self.takes)
             self.looked.update(one.id for one in found)
         return found
@@ -189,7 +190,7 @@ async def test_two_ticks_at_once_keep_one_plan(world: World) -> None:
         async def page(self, collection: str, *arguments: Any, **options: Any) -> Any:
             nonlocal nested
             found = await super().page(collection, *arguments, **options)
-            if prepare.PAGE in arguments and collection.endswith("/subscribers") and nested < 6:
+            if PAGE in arguments and collection.endswith("/subscribers") and nested < 6:
                 nested += 1
                 if nested % 2:
                     world.clock.advance(CUTTING)
@@ -213,7 +214,7 @@ async def test_a_tick_that_was_thought_dead_changes_no_plan(world: World) -> Non
         async def page(self, collection: str, *arguments: Any, **options: Any) -> Any:
             nonlocal overtaken
             found = await super().page(collection, *arguments, **options)
-            if prepare.PAGE in arguments and collection.endswith("/subscribers") and not overtaken:
+            if PAGE in arguments and collection.endswith("/subscribers") and not overtaken:
                 overtaken = True
                 for n in range(READERS):
                     path = world.paths.subscriber(world.sid(address(n)))
@@ -239,7 +240,7 @@ async def test_what_was_looked_at_before_the_store_failed_is_kept(world: World) 
         async def page(self, collection: str, *arguments: Any, **options: Any) -> Any:
             nonlocal pages
             found = await super().page(collection, *arguments, **options)
-            if prepare.PAGE in arguments and collection.endswith("/subscribers"):
+            if PAGE in arguments and collection.endswith("/subscribers"):
                 pages += 1
                 if pages == 12:
                     raise Unavailable("the store")

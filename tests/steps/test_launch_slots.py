@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.launch import cut, slots
-from functions.launch.prepare import PAGE
 from functions.launch.rows import EARLIEST, Start, start
 from functions.launch.tick import CUTTING
 from shared.errors import BadInput, PipelineError
 from shared.model import batch
+from shared.paging import PAGE
 from shared.ports import Merge
 
 from .fakes import DAY, HOUR, NOW, Died, Fault, FaultyStore, nth
@@ -337,7 +337,7 @@ async def test_each_reader_is_mailed_at_their_best_hour(world: World) -> None:
     ("schedule", "sentence"),
     [
         (
-            "2027-01-16 09:30 best hour",
+            "2027-01-16 9:30:00 best hour",
             "Scheduled for each reader's best hour in the 24 hours from 2027-01-16 09:30 (Europe/Lisbon).",
         ),
         ("2027-01-16 BEST", "Scheduled for each reader's best hour in the 24 hours from 2027-01-16 (Europe/Lisbon)."),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.sync_sheet import look
+from functions.sync_sheet import look, preflight
 from functions.sync_sheet.workbook import FORMS, HEADERS, ensure
 from shared.adapters import sheets_look
 from shared.errors import BadInput, Unavailable
@@ -47,13 +47,15 @@ async def test_a_fresh_workbook_gets_its_look_in_one_call_and_a_second_tick_writ
     await ensure(sheet)
     [looks] = sheet.calls
     assert set(looks) == {*HEADERS, console.START}
-    assert sheet.rows("'Start here'!A1:A9") == [[line] for line in look.GUIDE] and len(look.GUIDE) == 5
+    assert sheet.rows("'Start here'!A1:A9") == [[line] for line in look.GUIDE] and len(look.GUIDE) == 9
     for tab, header in HEADERS.items():
         assert list(named(sheet, tab)) == [name for name in header if name != "Of"], "every header says what it is"
         assert all(column.note.endswith((".", "newsletter", "100 a minute", "berlin")) for column in looks[tab].columns), tab
     campaigns = named(sheet, console.CAMPAIGNS)
     assert campaigns["Wanted"].choices == console.WANTED
     assert dict(campaigns["State"].colours)["paused"] == "waiting"
+    for tab in (*FORMS, console.RESULTS, console.IMPORT_RESULTS):
+        assert named(sheet, tab)["Answer"].wrap, "its sentences are longer than the column is wide"
     for tab, form in FORMS.items():
         assert [name for name, column in named(sheet, tab).items() if column.guarded] == list(form.results)
         assert looks[tab].frozen == (1, 1)
@@ -61,6 +63,16 @@ async def test_a_fresh_workbook_gets_its_look_in_one_call_and_a_second_tick_writ
     sheet.changes.clear()
     await ensure(sheet)
     assert (sheet.changes, len(sheet.calls)) == ([], 1)
+
+
+@pytest.mark.parametrize(("faults", "warnings", "tone"), [(0, 0, "good"), (0, 2, "good"), (1, 0, "bad"), (12, 1, "bad")], ids=str)
+async def test_a_preflight_in_short_is_green_or_red(sheet: Wardrobe, faults: int, warnings: int, tone: str) -> None:
+    await ensure(sheet)
+    said = preflight.summary({"faults": ["x"] * faults, "warnings": ["y"] * warnings})
+    for tab in (console.CAMPAIGNS, console.PREFLIGHT):
+        colours = named(sheet, tab)[console.PREFLIGHT].colours
+        fitting = [tone for text, tone in colours if said.startswith(text) or (text[0] == "…" and text[1:] in said)]
+        assert fitting == [tone]
 
 
 async def test_a_workbook_of_an_earlier_version_gets_what_is_missing(sheet: Wardrobe) -> None:

@@ -18,7 +18,7 @@ from functions.send_batch import audience as sending_audience
 from shared.links import Links
 from shared.mail.compile import CompiledMail
 from shared.mail.source import Source
-from shared.ports import DOCUMENT, File
+from shared.ports import File
 
 from .preflights import GOOD, HEAD, IDENTITY, LINKS, PEOPLE, WORDS, FakeDns, FakeSpam, only, person, run
 from .world import World
@@ -434,7 +434,7 @@ async def test_without_an_answer_about_spam_there_is_a_note() -> None:
 
 async def test_a_frozen_mail_is_read_back(world: World) -> None:
     world.drive.put("news.md", GOOD)
-    file = File("news.md", "news.md", DOCUMENT, "7", "2027-01-01T00:00:00Z", "", 0)
+    file = File("news.md", "news.md", "text/markdown", "7", "2027-01-01T00:00:00Z", "", 0)
     mail = await freeze(world.drive, world.objects, LINKS, file, "C-0001", IDENTITY, subject="Mine")
     source = await thawed(world.objects, "C-0001", mail)
     assert source == Source(name="news.md", data=GOOD.encode(), campaign="C-0001", identity=IDENTITY, subject="Mine")
@@ -458,7 +458,7 @@ async def test_the_loop_runs_on_while_a_mail_is_read() -> None:
 
 def test_a_report_is_short_in_a_row() -> None:
     report = Report([f"Fault {n}." for n in range(5)], ["Odd."], ["Skipped."])
-    assert report.sentence() == "Fault 0. Fault 1. Fault 2. And 2 more. Worth a look: Odd."
+    assert report.sentence() == "Fault 0. Fault 1. Fault 2. And 2 more in the tab Preflight. Worth a look: Odd."
     assert Report(notes=["Skipped."]).sentence() == ""
     report.add(Report(["Fault 1.", "New.", "New."]))
     assert report.faults[-2:] == ["Fault 4.", "New."]

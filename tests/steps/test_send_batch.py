@@ -100,10 +100,10 @@ async def test_each_answer_has_its_state_and_refusals_are_told(world: World) -> 
     assert found == ["failed", "failed", "failed", "unknown", "deferred", "sent"]
     assert (await world.ledger())["unsettled"] is True
     events = world.bus.take("engagement-events")
-    assert sorted((event["type"], event.get("hard", False), event["code"]) for event in events) == [
-        ("bounced", False, "552 5.2.2"),
-        ("bounced", False, "554 5.6.0"),
-        ("bounced", True, "550 5.1.1"),
+    assert sorted((event["type"], event["code"], event.get("hard", False), event.get("counts", False)) for event in events) == [
+        ("bounced", "550 5.1.1", True, False),
+        ("bounced", "552 5.2.2", False, True),
+        ("bounced", "554 5.6.0", False, False),
     ]
     assert "example.com" not in str(events)
     await later(world)

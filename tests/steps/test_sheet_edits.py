@@ -24,17 +24,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from functions.sync_sheet import imports
-from functions.sync_sheet.workbook import FORMS, HEADERS, lookup
+from functions.sync_sheet.workbook import FORMS, HEADERS, lookup, place
 from local.google.a1 import Area
 from local.google.rest import Refused
 from local.google.store import SheetsStore, Tab
 from local.google.values import Cell, typed
 from shared.errors import BadInput
 from shared.model import batch, console
-from shared.model.cells import quote, stored
+from shared.model.cells import stored
 from shared.model.look import Look
 from shared.model.ref import MailRef
-from shared.ports import Delete, Outcome, Outgoing, Rows, Store, Workbook, Write
+from shared.ports import Delete, Guarded, Outcome, Outgoing, Rows, Store, Workbook, Write
 
 from .fakes import FakeSender
 from .world import World
@@ -70,7 +70,7 @@ class EmulatedSheet:
         await self._done()
         return found
 
-    async def add_tabs(self, titles: Sequence[str]) -> None:
+    async def add_tabs(self, titles: Sequence[str], columns: Mapping[str, int] | None = None) -> None:
         there = {tab.title for tab in self._store.tabs(BOOK)}
         for title in titles:
             if title not in there:
@@ -84,6 +84,9 @@ class EmulatedSheet:
             raise BadInput(refusal.message) from None
         await self._done()
         return [[[str(cell) for cell in row] for row in rows] for rows in found]
+
+    async def guarded(self, tabs: Sequence[str]) -> dict[str, Guarded]:
+        raise AssertionError("no campaign here needs approval")
 
     async def write(self, updates: Mapping[str, Rows], *, formulas: bool = False) -> None:
         cells = [
@@ -217,10 +220,8 @@ class Edits(RuleBasedStateMachine):
         for tab, header in HEADERS.items():
             self.book.write(BOOK, [(Area(tab), [list(header)])], "RAW")
         for tab, form in FORM.items():
-            source = HEADERS[form.source]
-            span = f"{quote(form.source)}!$A:${chr(64 + len(source))}"
             for n in range(2, 7):
-                shown = [lookup(n, span, source.index(name) + 1) for name in form.results]
+                shown = [lookup(n, *place(form, name)) for name in form.results]
                 row = [f"{form.prefix}-{n - 1:04d}", *[""] * (len(form.typed) - 1), *shown]
                 self.book.write(BOOK, [(Area(tab, n), [row])], "USER_ENTERED")
         self.type(CAMPAIGNS, 2, "Template", "letter")

@@ -9,6 +9,7 @@ The controls lose: the same adapters without a second attempt, and a client that
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 from collections import Counter
@@ -44,14 +45,14 @@ NO_JSON = b"<html>Service temporarily out of order"
 
 
 class Weather:
-    """An ASGI app around the emulator. `share` of the calls meet one of `faults`.
+    """An ASGI app around the emulator. `share` of the calls meet one of `faults`, each of which comes `most` times at most.
 
     429, 500, 503: refused · reset: closed before the call is done, lost: after it · cut: JSON without its end, half: its bytes do not
     all come · slow: done, and answered later than anybody waits · stale: a read as it was before the last write.
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self.share, self.faults = 0.0, STORM
+        self.share, self.faults, self.most = 0.0, STORM, math.inf
         self.met: Counter[str] = Counter()
         self._chance = random.Random(seed)
         self._read: dict[str, list[Any]] = {}
@@ -63,6 +64,7 @@ class Weather:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         fault = self._chance.choice(self.faults) if self._chance.random() < self.share else ""
+        fault = fault if self.met[fault] < self.most else ""
         self.met[fault] += 1
         if fault.isdecimal():
             await _answer(send, int(fault), NO_JSON if fault == "503" else b'{"error": {"message": "why"}}')
@@ -196,8 +198,10 @@ def rig(world: World, place: Path, seed: int = 0, quota: int = 60) -> Iterator[R
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(google_rest, "TIMEOUT", 0.3)
+def _impatient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is slow on purpose is not waited for; where nothing is, a busy machine may take its time."""
+    if "storm" in request.node.name or "each_fault" in request.node.name:
+        monkeypatch.setattr(google_rest, "TIMEOUT", 1.0)
 
 
 SHARE, TICKS = 0.45, 5
@@ -236,14 +240,12 @@ async def test_each_fault_alone_costs_an_attempt_and_no_more(world: World, tmp_p
     with rig(world, tmp_path) as bad:
         await bad.fill()
         for fault in ("429", "500", "503", "reset", "lost", "cut", "half", "slow"):
-            bad.weather.faults, bad.weather.share = (fault,), 1.0
-            reading = asyncio.create_task(bad.sheet.read(["Campaigns!A2:A"]))
-            while not bad.weather.met[fault]:
-                await asyncio.sleep(0.005)
-            bad.weather.share = 0.0
-            assert await reading == [[[id] for id in CAMPAIGNS]], fault
-            files = asyncio.create_task(bad.drive.list("templates"))
-            assert [file.name for file in await files] == ["confirm.md", "letter.md", "welcome.md"]
+            bad.weather.faults, bad.weather.share, bad.weather.most = (fault,), 1.0, 1
+            assert await bad.sheet.read(["Campaigns!A2:A"]) == [[[id] for id in CAMPAIGNS]], fault
+            assert bad.weather.met[fault] == 1
+            bad.weather.most = 2
+            assert [file.name for file in await bad.drive.list("templates")] == ["confirm.md", "letter.md", "welcome.md"], fault
+            assert bad.weather.met[fault] == 2
 
 
 async def outages(bad: Rig) -> list[str]:

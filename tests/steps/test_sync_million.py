@@ -105,7 +105,8 @@ class Crammed(FakeSheet):
             tab, at = place.rpartition("!")[0].strip("'"), place.rpartition("!A")[2]
             if tab in self.long:
                 self.long[tab][int(at) - 1 : int(at) - 1 + len(rows)] = [[str(cell) for cell in row] for row in rows]
-        await super().write({place: rows for place, rows in updates.items() if "Import" not in place}, formulas=formulas)
+        short = {place: rows for place, rows in updates.items() if place.rpartition("!")[0].strip("'") not in self.long}
+        await super().write(short, formulas=formulas)
 
     async def append(self, tab: str, rows: Rows) -> None:
         self.writes += 1

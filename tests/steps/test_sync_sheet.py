@@ -98,8 +98,8 @@ class CutSheet(FakeSheet):
         if hit:
             raise self.error
 
-    async def add_tabs(self, titles: Any) -> None:
-        await self._cut(lambda: FakeSheet.add_tabs(self, titles))
+    async def add_tabs(self, titles: Any, columns: Any = None) -> None:
+        await self._cut(lambda: FakeSheet.add_tabs(self, titles, columns))
 
     async def write(self, updates: Any, *, formulas: bool = False) -> None:
         await self._cut(lambda: FakeSheet.write(self, updates, formulas=formulas))
@@ -334,19 +334,19 @@ async def test_names_and_tags_of_every_script(world: World) -> None:
 
 
 async def test_the_whole_list_is_read_beside_the_event_loop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, threads = imports._first_rows, []
+    first, threads = imports.firsts, []
 
     def watched(*given: Any) -> dict[str, str]:
         threads.append(threading.current_thread())
         return first(*given)
 
-    monkeypatch.setattr(imports, "_first_rows", watched)
+    monkeypatch.setattr(imports, "firsts", watched)
     await paste(world, {"Email": "a@example.com"})
     assert len(threads) == 1 and threads[0] is not threading.main_thread()
 
 
 async def test_more_rows_than_a_tick_takes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imports, "CHUNK", 2)
+    monkeypatch.setattr(imports, "MOST", 2)
     answers = await paste(world, *({"Email": f"p{n}@example.com"} for n in range(5)))
     assert len(answers) == 2 and shown(world, "Activity")[-1][1] == "Import: 2 accepted, 0 rejected, 3 still to do."
     await tick(world)

@@ -167,6 +167,9 @@ def _environment(seen: Seen, step: str) -> Mapping[str, Any]:
         dkim = seen.variables["dkim"] or {"domain": "", "selector": ""}
         wanted |= {"DKIM_DOMAIN": dkim["domain"], "DKIM_SELECTOR": dkim["selector"]}
         wanted["BOUNCE_DOMAIN"] = seen.variables["bounce_domain"] or ""
+    if step == "launch":
+        front = seen.public_url if seen.domain else f"https://storage.googleapis.com/{seen.project}-assets"
+        wanted |= {"ASSETS_BUCKET": f"{seen.project}-assets", "ASSETS_URL": f"{front}/assets"}
     if step == "track":
         wanted["CONVERSION_DOMAINS"] = ",".join(seen.variables["conversion_domains"])
     if step == "inbox":

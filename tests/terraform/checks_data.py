@@ -31,6 +31,7 @@ _BUCKETS: Table = {
         "lifecycle_rule.condition.days_since_noncurrent_time": 30,
         "lifecycle_rule.condition.age": None,  # would delete a mail that is still being sent
     },
+    "google_storage_bucket.assets": {"uniform_bucket_level_access": True, "public_access_prevention": "inherited"},
     "google_storage_bucket.sources": {
         "uniform_bucket_level_access": True,
         "public_access_prevention": "enforced",
@@ -100,7 +101,7 @@ def secrets(seen: Seen) -> Iterator[str]:
 def buckets(seen: Seen) -> Iterator[str]:
     """None is open but the pictures', each where the operator keeps data."""
     yield from seen.fixed(_BUCKETS)
-    names = {f"{seen.project}-objects", f"{seen.project}-sources"} | ({f"{seen.project}-assets"} if seen.domain else set())
+    names = {f"{seen.project}-{name}" for name in ("assets", "objects", "sources")}
     yield from compare("buckets", {str(one.values["name"]) for one in seen.plan.of("google_storage_bucket")}, names)
     for one in seen.plan.of("google_storage_bucket"):
         location = seen.region.upper() if one.name == "sources" else seen.bucket_location

@@ -55,7 +55,6 @@ _BALANCER: Table = {
         "cdn_policy.client_ttl": 86400,
         "cdn_policy.max_ttl": 2592000,
     },
-    "google_storage_bucket.assets": {"uniform_bucket_level_access": True, "public_access_prevention": "inherited"},
 }
 
 

@@ -145,9 +145,10 @@ def _wanted(seen: Seen) -> Iterator[tuple[Grant, str]]:
             "Pub/Sub moves what has no place in the table there",
         )
         yield Grant(_PUBSUB, "roles/pubsub.subscriber", "subscription bigquery"), "Pub/Sub takes what is given up from there"
-    if seen.domain:
-        reason = "pictures in mails; who knows a name may fetch it, nobody may list"
-        yield Grant(ANYBODY, "roles/storage.legacyObjectReader", f"bucket {seen.project}-assets"), reason
+    reason = "pictures in mails; who knows a name may fetch it, nobody may list"
+    yield Grant(ANYBODY, "roles/storage.legacyObjectReader", f"bucket {seen.project}-assets"), reason
+    launch = f"serviceAccount:{seen.account('launch')}"
+    yield Grant(launch, "roles/storage.objectCreator", f"bucket {seen.project}-assets"), "it puts them there"
     for name in _deployers(seen):
         who = f"serviceAccount:{name}@{seen.project}.iam.gserviceaccount.com"
         analysing = ANALYSING_DEPLOYER if seen.variables["bigquery"] else {}

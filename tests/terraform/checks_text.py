@@ -23,6 +23,7 @@ BEFORE: Mapping[str, tuple[Sequence[str], str]] = {
             "google_pubsub_topic_iam_member.publisher",
             "google_secret_manager_secret_iam_member.reader",
             "google_storage_bucket_iam_member.objects",
+            "google_storage_bucket_iam_member.pictures",
             "google_storage_bucket_object.source",
         ),
         "it would fail to build, or answer its first callers with errors",

@@ -135,6 +135,16 @@ async def test_a_mail_over_the_limit_is_refused(mailbox: Mailbox, monkeypatch: p
     assert await mailbox.count() == 1
 
 
+async def test_a_full_mailbox_has_room_for_the_second_mail(mailbox: Mailbox) -> None:
+    sender = SmtpSender("127.0.0.1", mailbox.port, timeout=5)
+    out = [Outgoing("Full@shop.example", mail(1).data), mail(2)]
+    first, other = await sender.send("b@shop.example", out)
+    assert (first.kind, first.hard, first.code, other.kind) == ("recipient", False, "552 5.2.2", "sent")
+    assert [o.kind for o in await sender.send("b@shop.example", out[:1])] == ["sent"]
+    await sender.close()
+    assert [m.rcpt for m in await mailbox.list()] == ["Full@shop.example", "r2@example.org"]
+
+
 async def test_a_mail_that_cannot_be_stored_is_not_accepted(mailbox: Mailbox, tmp_path: Path) -> None:
     locked = sqlite3.connect(tmp_path / "mailbox.db")
     locked.execute("DROP TABLE mail")

@@ -1,15 +1,17 @@
-"""The grid and the template editor change what a person may change, and nothing for another site's page."""
+"""The grid changes what a person may change, and nothing for another site's page."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
 
 import httplib2
 import pytest
 
+from local.google import charts
+from local.google.pages import EDITOR
 from shared.adapters.sheets import Sheets
 from shared.model.look import Chart, Column, Look
 from tests.contract.emulated import Emulated, emulated
@@ -71,11 +73,11 @@ def test_data_holds_choices_and_formulas_and_is_short_when_nothing_changed(twin:
 
 async def test_data_holds_the_look(twin: Emulated) -> None:
     sheet = Sheets("book", twin.url)
-    await sheet.write({"Results!A1": [["<Id>", "Sent", "Opened"], ["X-1", 40, 10], ["X-2", 2000, 5]]})
+    await sheet.write({"Results!A1": [["<Id>", "Sent", "Opened"], ["X-1", 40, 10], ["draft"], ["X-2", 1389, 5]]})
     columns = (
         Column(1, "The number."),
         Column(3, "Choose.", 150, ("Draft", "Go")),
-        Column(4, colours=(("c-2", "bad"), ("C", "good")), guarded=True),
+        Column(4, colours=(("…-2", "bad"), ("C", "good")), guarded=True, wrap=True),
     )
     bars = Chart("By campaign", "COLUMN", "Results", 1, (2, 3), 1, 0, 2, 6)
     pie = Chart("Opened <b>", "PIE", "Results", 1, (3,), 2, 0, 2, 6)
@@ -87,15 +89,32 @@ async def test_data_holds_the_look(twin: Emulated) -> None:
     column = {"top": 2, "left": 3, "bottom": 0, "right": 3}
     assert found["rules"] == [{**column, "choices": ["Draft", "Go"], "hint": "Choose Draft or Go."}]
     assert found["colours"] == {"2,4": "#f4cccc", "3,4": "#d9ead3"}, "the first rule that fits"
+    assert found["wraps"] == [{"top": 1, "left": 4, "bottom": 0, "right": 4, "wrap": True}]
     assert found["guarded"] == [{"top": 1, "left": 4, "bottom": 0, "right": 4, "hint": "Ours."}]
     assert found["bands"] == [{"top": 1, "left": 1, "bottom": 0, "right": 4}]
     assert [chart["title"] for chart in found["charts"]] == ["By campaign", "Opened <b>"], "a chart of nothing is not shown"
     drawn, pie_drawn = (chart["svg"] for chart in found["charts"])
-    assert drawn.count("<rect") == 2 * 2 + 2 and 'aria-label="Sent: X-1 40, X-2 2000; Opened: X-1 10, X-2 5"' in drawn
+    assert drawn.count("<rect") == 2 * 2 + 2 and 'aria-label="Sent: X-1 40, X-2 1389; Opened: X-1 10, X-2 5"' in drawn
+    lines = re.findall(r'text-anchor="end" fill="currentColor">([^<]*)<', drawn)
+    assert lines == ["0", "500", "1,000", "1,500"], "round numbers, and no place for what has none of its own"
     assert pie_drawn.count("<path") == 2 and 'aria-label="X-1: 10; X-2: 5"' in pie_drawn
     assert edit(twin, [7, 4, "x"]) == (200, {"kept": [[7, 4]]}), "a cell that is guarded"
-    assert cells(twin, "Results")[2] == ["X-2", "2,000", "5"]
+    assert cells(twin, "Results")[3] == ["X-2", "1,389", "5"]
     assert ">Results" not in call(twin, "/sheet")[1] and ">Results" in call(twin, "/sheet?tab=Results")[1], "a hidden tab"
+
+
+@pytest.mark.parametrize(
+    ("values", "lines"),
+    [
+        ([1], [0, 1]),
+        ([7, 3], [0, 2, 4, 6, 8]),
+        ([10], [0, 2, 4, 6, 8, 10]),
+        ([42], [0, 10, 20, 30, 40, 50]),
+        ([0.7, 0.2], [0, 0.2, 0.4, 0.6, 0.8]),
+    ],
+)
+def test_lines_of_a_chart_stand_at_round_numbers(values: list[float], lines: list[float]) -> None:
+    assert charts.ticks(values) == lines
 
 
 async def test_a_charts_text_is_escaped(twin: Emulated) -> None:
@@ -138,36 +157,34 @@ def test_rows_are_sorted_inserted_and_deleted(twin: Emulated) -> None:
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
 def test_another_sites_page_changes_nothing(twin: Emulated, origin: str) -> None:
-    path = twin.google.drive.folder / "a.md"
-    path.write_text("old")
     before = cells(twin)
     assert edit(twin, [2, 2, "x"], origin=origin)[0] == 403
     assert call(twin, "/sheet/rows", {"tab": "Campaigns", "action": "delete", "at": 2}, origin=origin)[0] == 403
-    assert call(twin, "/templates/a.md", urlencode({"text": "new"}), origin=origin)[0] == 403
-    assert cells(twin) == before and path.read_text() == "old"
+    assert cells(twin) == before
     assert edit(twin, [2, 2, "x"], origin=twin.url)[0] == 200
 
 
-def test_a_template_is_edited_unless_it_changed_on_disk_meanwhile(twin: Emulated) -> None:
-    path = twin.google.drive.folder / "sub" / "grüße.md"
-    path.parent.mkdir()
-    path.write_text("\n<b>Hällo</b> {{ name }}\n")
-    assert "sub/grüße.md" in call(twin, "/templates")[1] and str(twin.google.drive.folder) in call(twin, "/templates")[1]
-    url = "/templates/sub/gr%C3%BC%C3%9Fe.md"
-    shown = call(twin, url)[1]
-    assert "\n\n&lt;b&gt;Hällo&lt;/b&gt; {{ name }}\n</textarea>" in shown
-    known = shown.partition('name="hash" value="')[2][:64]
-    form = {"hash": known, "text": "new\r\nlines & more\r\n"}
-    assert call(twin, url, urlencode(form))[0] == 303
-    assert path.read_bytes() == b"new\nlines & more\n"
-    status, page = call(twin, url, urlencode(form | {"text": "mine"}))
-    assert status == 409 and "has changed on disk" in page and ">\nmine</textarea>" in page
-    assert path.read_bytes() == b"new\nlines & more\n"
-    assert list(path.parent.iterdir()) == [path]
-    assert call(twin, "/templates/nope.md")[0] == 404 and call(twin, "/templates/nope.md", "text=x")[0] == 404
-
-
-def test_a_file_that_is_not_text_is_not_shown_for_editing(twin: Emulated) -> None:
-    (twin.google.drive.folder / "logo.png").write_bytes(b"\x89PNG\xff")
-    status, text = call(twin, "/templates/logo.png")
-    assert status == 200 and "not text" in text and "textarea" not in text
+def test_who_is_not_let_in_by_a_protection_is_refused_as_google_would(twin: Emulated) -> None:
+    api, data = twin.google.api, "/sheet/data?tab=Campaigns"
+    assert json.loads(call(twin, data)[1])["people"] == []
+    place = {"sheetId": twin.google.sheets.tab("book", "Campaigns").id, "startColumnIndex": 2, "endColumnIndex": 3}
+    wanted = {
+        "range": place,
+        "description": "Approvers only.",
+        "editors": {"users": ["ada@brand.example", "x@y.gserviceaccount.com"]},
+    }
+    api.change("book", [{"addProtectedRange": {"protectedRange": wanted}}], "admin@brand.example")
+    ada, anybody = (json.loads(call(twin, data + you)[1]) for you in ("&you=ada@brand.example", ""))
+    assert anybody["people"] == [EDITOR, "ada@brand.example", "admin@brand.example"]
+    assert (
+        anybody["guarded"] == [{"top": 1, "left": 3, "bottom": 0, "right": 3, "hint": "Approvers only."}] and not ada["guarded"]
+    )
+    for action in ("sort", "insert", "delete"):
+        assert call(twin, "/sheet/rows", {"tab": "Campaigns", "action": action, "at": 2})[0] == 400
+    status, found = edit(twin, [3, 2, "b"], [3, 3, "Pause"])
+    assert status == 400 and found["error"].startswith("You are trying to edit a protected cell or object.")
+    assert cells(twin)[2][:3] == ["C-1", "a", "Go"], "all or nothing"
+    assert edit(twin, [3, 2, "b"])[0] == 200 and twin.google.sheets.editor("book") == EDITOR
+    body = {"tab": "Campaigns", "cells": [[3, 3, "Pause"]], "you": "ada@brand.example"}
+    assert call(twin, "/sheet/edit", body)[0] == 200 and cells(twin)[2][2] == "Pause"
+    assert twin.google.sheets.editor("book") == "ada@brand.example"

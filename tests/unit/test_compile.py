@@ -48,7 +48,7 @@ def subject(mail: CompiledMail, fields: dict[str, Any]) -> str:
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 FAULTS: list[tuple[str, bytes, str]] = [
-    ("x.mjml", b"<mjml>", "“x.mjml” is not a template we know"),
+    ("x.rtf", b"{\\rtf", "“x.rtf” is not a template we know"),
     ("x.md", b"\xff\xfe", "Line 1 is not UTF-8"),
     ("x.md", b"ok\n\xe9", "Line 2 is not UTF-8"),
     ("x.md", b"a\nb\x00", "Line 2 holds an invisible control character (U+0000)"),
