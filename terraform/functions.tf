@@ -34,7 +34,7 @@ locals {
         BOUNCE_DOMAIN = var.bounce_domain == null ? "" : var.bounce_domain
         DKIM_DOMAIN   = try(var.dkim.domain, "")
         DKIM_SELECTOR = try(var.dkim.selector, "")
-        ASSETS_BUCKET = google_storage_bucket.assets.name
+        ASSETS_BUCKET = local.assets_bucket
         ASSETS_URL    = "${local.assets_url}/assets"
       }
       timeout = 170, memory = "1Gi", cpu = "1", concurrency = 1, min = 0, max = 2
@@ -166,7 +166,8 @@ locals {
   endpoint   = { for step in local.private : step => "https://${local.service[step]}-${data.google_project.this.number}.${local.region}.run.app" }
   public_url = var.domain == null ? "https://${local.region}-${var.project}.cloudfunctions.net" : "https://${var.domain}"
   # Without a domain Cloud Storage itself shows the pictures of mails; with one the load balancer does, and keeps copies near readers.
-  assets_url = var.domain == null ? "https://storage.googleapis.com/${google_storage_bucket.assets.name}" : local.public_url
+  assets_bucket = "${var.project}-assets" # named here, or all that is made for a step would wait for it
+  assets_url    = var.domain == null ? "https://storage.googleapis.com/${local.assets_bucket}" : local.public_url
 
   env = { for step, given in local.deployed : step => merge(
     {

@@ -65,7 +65,7 @@ resource "google_storage_bucket" "assets" {
   # checkov:skip=CKV_GCP_62:public pictures; nobody needs to know who looked
   # checkov:skip=CKV_GCP_78:an object is named by its content and never changes
   # checkov:skip=CKV_GCP_114:the pictures in mails are for everybody
-  name                        = "${var.project}-assets"
+  name                        = local.assets_bucket
   location                    = local.bucket_location
   uniform_bucket_level_access = true
   public_access_prevention    = "inherited" # an organisation may still forbid public buckets

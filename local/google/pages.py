@@ -19,6 +19,7 @@ from local.google.rest import Refused, same_origin
 from local.google.store import SheetsStore
 from local.google.values import Cell
 from local.web import page
+from shared.model.cells import quote
 
 SYSTEM_TABS = frozenset(HEADERS) - frozenset(FORMS)
 EDITOR = "editor@lumen-coffee.example"  # who edits unless the page says otherwise
@@ -197,7 +198,7 @@ class Pages:
 
     def _locked(self, row: int, cell: Cell | None) -> bool:
         """Headers, and formulas of ours, which look something up in a system tab; a person's own formulas are theirs."""
-        ours = cell is not None and cell.kind == "f" and any(f"{tab}!" in cell.text for tab in SYSTEM_TABS)
+        ours = cell is not None and cell.kind == "f" and any(f"{quote(tab)}!" in cell.text for tab in SYSTEM_TABS)
         return ours or (cell is not None and row == 1)
 
     def _may_edit(self, title: str) -> None:

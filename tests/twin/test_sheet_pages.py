@@ -71,6 +71,15 @@ def test_data_holds_choices_and_formulas_and_is_short_when_nothing_changed(twin:
     assert call(twin, "/sheet/data?tab=Nope")[0] == 400
 
 
+def test_a_lookup_into_a_tab_of_two_words_is_ours_too(twin: Emulated) -> None:
+    store = twin.google.sheets
+    store.add_tab("book", "Import results")
+    formulas = [["=VLOOKUP(A2,'Import results'!$A:$B,2,FALSE)", "=A2"]]
+    store.write("book", [(store.area("book", "Campaigns!E2"), formulas)], "USER_ENTERED")
+    found = json.loads(call(twin, "/sheet/data?tab=Campaigns")[1])
+    assert "2,5" in found["locked"] and "2,6" not in found["locked"]
+
+
 async def test_data_holds_the_look(twin: Emulated) -> None:
     sheet = Sheets("book", twin.url)
     await sheet.write({"Results!A1": [["<Id>", "Sent", "Opened"], ["X-1", 40, 10], ["draft"], ["X-2", 1389, 5]]})
