@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from google.cloud.firestore import AsyncClient
 
 from bench import letter, stage
 from bench.sink import Sink
-from functions.launch.handler import Launch
 from functions.send_batch.handler import SendBatch
 from functions.send_batch.mails import Mails
 from functions.send_batch.routes import Routes
@@ -149,7 +148,7 @@ class Harness:
         """Tick until the campaign is completed; a tick that fails is repeated, as Scheduler's next one would."""
         given = self._given
         launch = given.launch([id])
-        launch = Launch(**{**vars(launch), "store": self._stores[0], "bus": self._bus})
+        launch = replace(launch, store=self._stores[0], bus=self._bus)
         while True:
             with suppress(Unavailable, Conflict):
                 await launch.handle()
