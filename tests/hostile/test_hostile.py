@@ -16,6 +16,7 @@ from shared.mail import confined
 from shared.mail.source import Source
 from tests.house.imports import ROOT
 
+from .corpus import hostile
 from .trial import IDENTITY, LINKS
 
 
@@ -37,6 +38,12 @@ def outcomes() -> list[dict[str, Any]]:
         "print(json.dumps(shown))"
     )
     return found
+
+
+def test_none_is_there_twice() -> None:
+    """The table counts them by what they are."""
+    every = list(hostile())
+    assert len({*every}) == len(every) > 1000
 
 
 def test_no_hostile_template_does_harm(outcomes: list[dict[str, Any]]) -> None:
