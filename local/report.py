@@ -11,6 +11,9 @@ from rich.table import Table
 
 from local.audit import Findings
 
+# A terminal has 80 columns; the twin's grid shows all.
+LEFT_OUT = frozenset({"Template", "Segment", "Wanted", "Preflight", "Expected", "Failed", "Unsubscribed"})
+
 
 def finish(findings: Findings, found: Mapping[str, Any], started: float) -> None:
     """Add what only the drive knows: the import's answers against the file's own expectations, the forgeries, the time."""
@@ -49,7 +52,8 @@ def show(findings: Findings, found: Mapping[str, Any], out: Console, last: str) 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(title=title, title_justify="left")
-    used = [at for at, _ in enumerate(header) if any(len(row) > at and row[at] for row in rows)]
+    shown = [at for at, name in enumerate(header) if name not in LEFT_OUT]
+    used = [at for at in shown if any(len(row) > at and row[at] for row in rows)]
     for at in used:
         table.add_column(header[at], overflow="fold")
     for row in rows:
