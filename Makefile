@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-STEPS := subscribe unsubscribe track live webhooks inbox launch send_batch record report notify sync_sheet
+STEPS := subscribe unsubscribe track live archive webhooks inbox launch send_batch record report privacy notify sync_sheet
+AUDIT ?=
 STATE ?= .twin/$(if $(filter emulators,$(STACK)),emulators,run)
 OUTPUT = terraform -chdir=terraform output
 # What Terraform knows of the deployed product, where it was applied from here; an answer that it owes ends the command.
@@ -12,10 +13,10 @@ DEPLOYED = set -e; $(if $(PROJECT),export GOOGLE_CLOUD_PROJECT=$(PROJECT);) if t
   export TENANT FIRESTORE_DATABASE; fi;
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help demo run test pr lint format stage bootstrap smoke bench faults chaos fuzz load pictures scale lock clean
+.PHONY: help demo run test pr lint audit format stage bootstrap fresh-workbook smoke bench faults chaos fuzz load pictures scale lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
 $(VENV)/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -41,6 +42,11 @@ lint: $(VENV)/ready ## ruff, mypy --strict, import rules
 	@$(VENV)/bin/mypy --no-error-summary .
 	@PYTHONPATH=. $(VENV)/bin/lint-imports --no-cache > $(VENV)/imports.txt || { cat $(VENV)/imports.txt; exit 1; }
 
+audit: ## known faults of the dependencies, as the Python advisory database has them (needs the internet; AUDIT="--ignore-vuln …")
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r ops/audit.txt
+	@$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off $(AUDIT) -r requirements.txt
+
 format: $(VENV)/ready ## put the code into shape
 	@$(VENV)/bin/ruff check --quiet --fix .
 	@$(VENV)/bin/ruff format --quiet .
@@ -50,6 +56,11 @@ stage: ## copy each step and shared/ into build/<step>, and zip it, as it is dep
 
 bootstrap: $(VENV)/ready ## the workbook, folder and tenant of a deployed product; adds what is missing (PROJECT=, CLIENT= or SHEET= and FOLDER=; APPROVERS=, ADMINS=, HOLD=)
 	@$(DEPLOYED) $(RUN) -m ops bootstrap
+
+fresh-workbook: $(VENV)/ready ## let an empty Sheet take the old one's place, whose history goes with it (SHEET=, PROJECT=; docs/privacy.md)
+	@test -n "$(SHEET)" || { echo "Say SHEET=, the address of an empty Sheet: docs/privacy.md, a fresh workbook."; exit 1; }
+	@$(DEPLOYED) UPDATE=1 $(RUN) -m ops bootstrap
+	@echo "Now delete the old Sheet and empty the bin of Drive: only its owner can."
 
 smoke: $(VENV)/ready ## look at the deployed product from outside, as strangers and readers do (PROJECT=, ADDRESS= yours)
 	@test -d terraform/.terraform || { echo "terraform/ is not applied here: README, Going live, step 3."; exit 1; }
@@ -68,7 +79,7 @@ chaos: $(VENV)/ready ## kill workers at twelve points, on both stores, beside na
 fuzz: $(VENV)/ready ## forge every proof, replay callbacks, send odd requests to every step; writes .twin/fuzz.json (FUZZ_SEED=, FUZZ_SCALE=)
 	@$(RUN) -m tests.fuzz
 
-load: $(VENV)/ready ## hits and webhooks at a rate over sockets, beside a bare hello and a naive step; writes .twin/load.json
+load: $(VENV)/ready ## hits, webhooks and sign-ups at a rate over sockets, beside a bare hello and a naive step; writes .twin/load.json
 	@$(RUN) -m bench.load
 
 pictures: $(VENV)/ready ## draw the starter mails with Chromium, into .twin/pictures, and the marketers' guide's, into docs/pictures
@@ -84,10 +95,13 @@ lock: $(VENV)/ready ## resolve requirements.in anew, then each step's own lock f
 	  $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 -c requirements.txt \
 	    functions/$$step/requirements.in -o functions/$$step/requirements.txt; \
 	done
+	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(UPGRADE) ops/audit.in -o ops/audit.txt
 	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(UPGRADE) \
 	  tests/terraform/checkov.in -o tests/terraform/checkov.txt
 	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(UPGRADE) \
 	  tests/terraform/bqemulator.in -o tests/terraform/bqemulator.txt
+	@$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-deps --python-version 3.11 $(UPGRADE) \
+	  tests/twin/axe.in -o tests/twin/axe.txt
 
 clean: ## remove what was built; the twin's state stays
 	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

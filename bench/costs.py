@@ -21,6 +21,7 @@ from functions.send_batch import turn
 from functions.sync_sheet import tabs
 from shared.adapters.embedded import FileSecrets
 from shared.model import batch, campaign
+from shared.model.paths import SYSTEM
 from shared.model.subscriber import REASONS
 
 from . import operations, prices, sending, sink, stage
@@ -34,6 +35,7 @@ DAYS, TICKS = 30, 1440  # in a month; of launch and of sync_sheet in a day
 MONTHS = 12  # that the product has run: campaigns and deliveries are kept
 OPENS, CLICKS, LEAVES = 0.40, 0.05, 0.003  # a mail
 REPORTED, REPORT_TICKS = 10.6, 288  # reads of a campaign's reports for each recipient (python -m bench.reports); ticks in a day
+PRIVACY_RUNS, PRIVACY = 96, 5  # runs of privacy in a day, each asked for by a message, and reads of one that finds nothing to do
 DELIVERED = 1.0  # callbacks of the provider a mail
 SIGN_UPS = 0.02  # a month and subscriber
 RATE = 100  # mails a second that the provider takes
@@ -60,7 +62,7 @@ def assumptions() -> list[str]:
         f"a campaign's reports read {REPORTED} documents for each recipient ([reports](reports.md#what-it-costs))",
         f"a month's sign-ups are {SIGN_UPS:.0%} of the list, each confirmed and welcomed",
         f"the provider takes {RATE} mails a second; {SENDERS} instances of `send_batch` are busy for so long",
-        f"a tick takes {TICK} s (1 vCPU, 1 GiB), any other request {REQUEST} s (1 vCPU, 512 MiB)",
+        f"a tick, or a run of `privacy`, takes {TICK} s (1 vCPU, 1 GiB), any other request {REQUEST} s (1 vCPU, 512 MiB)",
         f"a mail is {MAIL:,} bytes; a subscriber is {SUBSCRIBER:,} and a delivery {DELIVERY:,} bytes in Firestore",
         f"earlier versions (7 days) count as one more copy of the data, backups as {KEPT_BACKUPS}",
         f"log: {PUSH:,} bytes a push, {CALL:,} a tick; public requests are excluded from it; {SERIES} time series of our metrics",
@@ -178,10 +180,11 @@ def launch_tick(open_batches: float = 0) -> float:
 
 
 def sync_tick(subscribers: int, campaigns: int, left: int = 0) -> float:
-    """Reads of a tick of sync_sheet while nothing happens: each campaign and the two system mails, the providers, here one at most,
-    the newest report, the segments by rule, of which there are none, what launch has told of the templates, three counts of subscribers,
-    and one of suppressions for each reason, here all of one. tests/house/test_costs.py compares it with the step."""
-    return campaigns + 2 + looked(3 * thousands(subscribers) + thousands(left) + len(REASONS) - 1, tabs.FEW) + 2 + 2
+    """Reads of a tick of sync_sheet while nothing happens: each campaign and the four system mails, the providers, here one at most,
+    the newest report, the segments by rule, of which there are none, what launch has told of the templates and of the pages, the
+    tenant, the notes of erasures, three counts of subscribers, and one of suppressions for each reason, here all of one.
+    tests/house/test_costs.py compares it with the step."""
+    return campaigns + len(SYSTEM) + looked(3 * thousands(subscribers) + thousands(left) + len(REASONS) - 1, tabs.FEW) + 2 + 5
 
 
 def looked(reads: float, cheap: int) -> float:
@@ -231,7 +234,10 @@ class Month:
         tenant = 2  # each of the two asks first whose mail it is
         ticks = TICKS * (tenant + launch_tick() + sync_tick(people, case.kept, math.ceil(LEAVES * case.mails * MONTHS)))
         sign_ups = _times(_sum(SIGN_UP), SIGN_UPS * people / DAYS)
-        self.every = Spent(reads=math.ceil(ticks) + REPORT_TICKS + PROBES) + sign_ups
+        self.every = Spent(
+            reads=math.ceil(ticks) + REPORT_TICKS + PRIVACY * PRIVACY_RUNS + case.kept + PROBES, messages=PRIVACY_RUNS
+        )
+        self.every += sign_ups
         reading = Spent(reads=math.ceil(ticks_of(people) + REPORTED * people))  # the reports' all in one day: the dearer
         burst = mailed(people) + answered(people) + reading if people else Spent()
         self.bursts = [burst] * case.campaigns
@@ -258,7 +264,7 @@ class Month:
     def seconds(self) -> tuple[float, float]:
         """Of vCPU and of GiB that Cloud Run bills."""
         case, sent = self.case, lasting(self.case.subscribers)
-        ticking = (2 * TICKS + REPORT_TICKS) * DAYS * TICK
+        ticking = (2 * TICKS + REPORT_TICKS + PRIVACY_RUNS) * DAYS * TICK
         sending = SENDERS * sent * case.campaigns
         opens = (OPENS + CLICKS + 2 * LEAVES) * case.subscribers
         day = tabs.DAY / 1000

@@ -206,6 +206,7 @@ def _reader(known: Mapping[str, Any], told: Sequence[Event]) -> tuple[dict[str, 
         reasons.append("complaint")
     if left := those("unsubscribed", provider="generic"):
         reasons.append("unsubscribed")
+        kept["left_at"] = max(event.at for event in left)
     since = max([known.get("confirmed_at", -1), lifted.get("soft_bounces", -1), *(event.at for event in those("delivered"))])
     days = {event.at // DAY for event in softs if event.at > since and event.at // DAY > max(one.at for one in softs) // DAY - 90}
     if len(days) >= 5:

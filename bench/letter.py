@@ -73,7 +73,8 @@ class Peer:
         """The strings of a compiled mail, with a value to replace where each recipient has one of their own."""
         ref = MailRef(campaign, "f" * 32)
         subject, text, html = parts(mail.splice(Recipient(ref, "reader@example.com", {"name": _NAME}), DATE))
-        tokens = {links.unsubscribe(ref): "{leave}", links.track_token(ref): "{track}", _NAME: "{name}"}
+        ways = {links.unsubscribe(ref): "{leave}", links.preferences(ref): "{preferences}"}
+        tokens = {**ways, links.track_token(ref): "{track}", _NAME: "{name}"}
         for token, place in tokens.items():
             text, html, subject = text.replace(token, place), html.replace(token, place), subject.replace(token, place)
         return cls(links, subject, text, html)
@@ -91,8 +92,12 @@ class Peer:
         message["List-Unsubscribe"] = f"<{leave}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         message["List-Id"] = f"{IDENTITY.list_name} <{IDENTITY.list_domain}>"
-        message.set_content(self.text.replace("{leave}", leave).replace("{track}", track).replace("{name}", name))
-        html = self.html.replace("{leave}", leave).replace("{track}", track).replace("{name}", name.replace("'", "&#x27;"))
+        ways = {"{leave}": leave, "{preferences}": self.links.beside(leave, "preferences"), "{track}": track}
+        text, html = self.text, self.html
+        for place, way in ways.items():
+            text, html = text.replace(place, way), html.replace(place, way)
+        message.set_content(text.replace("{name}", name))
+        html = html.replace("{name}", name.replace("'", "&#x27;"))
         message.add_alternative(html, subtype="html")
         return message
 

@@ -1,10 +1,10 @@
-"""`make load`: hits and callbacks at a rate, over sockets, against steps that run as in production, on Google's emulators.
+"""`make load`: hits, callbacks and sign-ups at a rate, over sockets, against steps that run as in production, on Google's emulators.
 
 Every server is a process of its own on 127.0.0.1. Each side of a ratio gets the same requests at the same rate in the same round, and
 its CPU is what its processes took. All are served by uvicorn, on the event loop and with the HTTP parser that this environment has
 (`served_by`), but for the naive way: Flask on gunicorn. Nothing counts as done that is not found in the topic afterwards.
 
-Exit status 1 when a goal is not met.
+Exit status 1 when a goal is not met. `python -m bench.load sign-ups` measures one part only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sqlite3
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,10 +30,11 @@ from rich.console import Console
 from local.emulators import Emulators, emulators, missing
 from local.google.secret_manager import secret_manager
 from local.staging import ROOT
-from shared.model import event
+from shared.adapters.firestore import Firestore
+from shared.model import batch, event
 from shared.model.ref import MailRef
 
-from . import callbacks, report, requests, served, stage
+from . import callbacks, report, requests, served, signups, stage
 from .callbacks import Callback
 from .drive import Driven, at_once, at_rate
 from .report import Goal, Row, compared, counted, measured
@@ -41,6 +42,7 @@ from .requests import Call
 from .served import Served
 
 RESULTS = ROOT / ".twin" / "load.json"
+PARTS = ("hits", "webhooks", "sign-ups")
 ROUNDS = 3
 RATE, SECONDS = 300.0, 60.0  # hits a second, and for how long, of the step that is judged; the others have a third of it
 CONNECTIONS = 32  # of a closed loop
@@ -94,7 +96,7 @@ class Subscription:
         return said
 
 
-def rows_of(bus: Path) -> Found:
+def rows_of(bus: Path, field: str = "ref") -> Found:
     """All that is published to a topic of the embedded bus from now on."""
 
     def found() -> Counter[str]:
@@ -102,9 +104,14 @@ def rows_of(bus: Path) -> Found:
             rows = connection.execute("SELECT data FROM deliveries").fetchall()
             connection.execute("DELETE FROM deliveries")
             connection.commit()
-        return Counter(json.loads(data)["ref"] for (data,) in rows)
+        return Counter(json.loads(data)[field] for (data,) in rows)
 
     return found
+
+
+def sids_of(found: Found) -> Found:
+    """Of the batches of single mails, whose they are."""
+    return lambda: Counter({name.partition(".")[0]: count for name, count in found().items()})
 
 
 def nothing() -> Counter[str]:
@@ -236,7 +243,23 @@ async def callback_rows(server: Served, coming: Sequence[Callback], found: Found
 # --- all of it --------------------------------------------------------------------------------------------------------
 
 
-async def measure(google: Emulators, folder: Path, say: Callable[[str], None]) -> list[Row]:
+async def _hits(
+    given: stage.Stage, folder: Path, on_google: Mapping[str, str], embedded: Mapping[str, str], google: Emulators, kept: Found
+) -> list[Row]:
+    events = Subscription.made(google.pubsub, on_google["GOOGLE_CLOUD_PROJECT"], event.TOPIC, "ref")
+    with ExitStack() as up:
+        sides = [
+            Side("track on Google", up.enter_context(served.step("track", folder / "google", on_google)), events.found),
+            Side("track embedded", up.enter_context(served.step("track", folder / "embedded", embedded)), kept),
+            Side("hello", up.enter_context(served.bare("bench.bare:hello")), status=200),
+            Side("naive", up.enter_context(served.flask(ROOT / "bench" / "naive.py", on_google))),
+        ]
+        for side in sides:
+            side.seconds = SECONDS if side is sides[0] else SECONDS / 3
+        return await hits_rows(given, sides)
+
+
+async def measure(google: Emulators, folder: Path, say: Callable[[str], None], parts: Sequence[str] = PARTS) -> list[Row]:
     """Raises AssertionError for a server that does not start."""
     given, project = await stage.Stage.open(folder / "state"), f"bench-{secrets.token_hex(4)}"
     callbacks.prepare(given)
@@ -255,25 +278,28 @@ async def measure(google: Emulators, folder: Path, say: Callable[[str], None]) -
             "STORAGE_EMULATOR_HOST": "127.0.0.1:1",  # only what is unknown is kept
             "BUCKET": "bench",
         }
-        with ExitStack() as up:
-            bus = folder / "state" / "bus.db"
-            events = Subscription.made(google.pubsub, project, event.TOPIC, "ref")
+        state = folder / "state"
+        rows: list[Row] = []
+        if "hits" in parts:
             say("hits")
-            sides = [
-                Side("track on Google", up.enter_context(served.step("track", folder / "google", on_google)), events.found),
-                Side("track embedded", up.enter_context(served.step("track", folder / "embedded", embedded)), rows_of(bus)),
-                Side("hello", up.enter_context(served.bare("bench.bare:hello")), status=200),
-                Side("naive", up.enter_context(served.flask(ROOT / "bench" / "naive.py", on_google))),
-            ]
-            for side in sides:
-                side.seconds = SECONDS if side is sides[0] else SECONDS / 3
-            rows = await hits_rows(given, sides)
-        with ExitStack() as up:
+            rows += await _hits(given, folder, on_google, embedded, google, rows_of(state / "bus.db"))
+        if "webhooks" in parts:
             say("webhooks")
-            events = Subscription.made(google.pubsub, project, event.TOPIC, "id")
-            server = up.enter_context(served.step("webhooks", folder / "google", on_google))
-            await at_rate(server.url, [Call("HEAD", "/generic", 405)] * 50, CALLBACKS)  # builds it
-            rows += await callback_rows(server, await callbacks.coming(given, EVENTS), events.found)
+            with ExitStack() as up:
+                events = Subscription.made(google.pubsub, project, event.TOPIC, "id")
+                server = up.enter_context(served.step("webhooks", folder / "google", on_google))
+                await at_rate(server.url, [Call("HEAD", "/generic", 405)] * 50, CALLBACKS)  # builds it
+                rows += await callback_rows(server, await callbacks.coming(given, EVENTS), events.found)
+        if "sign-ups" in parts:
+            say("sign-ups")
+            firestore = Firestore.connect(project, emulator_host=google.firestore)
+            requested = Subscription.made(google.pubsub, project, batch.TOPIC, "batch")
+            stacks = {
+                "sqlite": (embedded, given.store, sids_of(rows_of(state / "bus.db", "batch"))),
+                "Firestore": (on_google, firestore, sids_of(requested.found)),
+            }
+            rows += await signups.rows(given, folder, stacks, google)
+            await firestore.close()
         await given.close()
     return rows
 
@@ -284,7 +310,8 @@ def main() -> int:
         report.left_out(f"Nothing is measured: {lacking}", console)
         return 0
     with stage.folder() as folder, emulators(folder) as google:
-        rows = asyncio.run(measure(google, folder, lambda part: console.print(f"[dim]{part} …[/]")))
+        parts = sys.argv[1:] or PARTS
+        rows = asyncio.run(measure(google, folder, lambda part: console.print(f"[dim]{part} …[/]"), parts))
     report.show(rows, console)
     RESULTS.parent.mkdir(exist_ok=True)
     report.save(rows, "load", RESULTS)

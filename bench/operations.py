@@ -22,9 +22,11 @@ from functions.webhooks.handler import Webhooks
 from local.emulators import Emulators
 from shared.adapters.geoip import GeoIp
 from shared.http import Request, Response
-from shared.model import batch, event
+from shared.model import batch, event, tenant
 from shared.model.event import Event
 from shared.model.ref import MailRef
+from shared.pages.faces import Faces
+from shared.ports import Merge
 from shared.providers import generic
 
 from . import letter, prices, stage
@@ -102,14 +104,18 @@ async def _operations(sink: Sink, state: Path, google: Emulators | None) -> _Cou
     await counter.each("a tick with nothing to do (launch)", launch.handle())
     now, links, paths, geo = given.clock.now(), given.links, given.paths, GeoIp.open()
 
-    subscribe = Subscribe(given.store, given.bus, given.clock, links, paths, given.pepper, given.tenant, stage.BASE, geo)
-    form = urlencode({"email": "new@example.com", "name": "Nia", "tags": "coffee"}).encode()
+    await given.store.commit([Merge(paths.tenant, tenant.document("Lumen Coffee", letter.IDENTITY, "sheet", "folder"))])
+    faces = Faces(given.store, paths, given.clock)
+    await faces.get()  # once a minute, whatever comes
+    ours = given.store, given.bus, given.clock, links, paths, given.pepper
+    subscribe = Subscribe(*ours, faces, stage.BASE, geo, given.secrets)
+    form = urlencode({"email": "new@example.com", "name": "Nia", "tags": "coffee", **given.proof()}).encode()
     await counter.each("a sign-up (subscribe)", subscribe.handle(Request("POST", headers=_FORM, body=form)), 200)
     [asked] = given.bus.take(batch.TOPIC)
     await counter.each("its confirmation mail (send_batch)", worker.handle(asked))
     sink.expect(11)
     sid = asked["batch"].partition(".")[0]
-    token = links.confirm(sid, asked["consent"], now + WEEK).rpartition("/")[2]
+    token = links.confirm(sid, asked["consent"], asked["batch"].partition(".")[2], now + WEEK).rpartition("/")[2]
     await counter.each("opening the confirmation page (subscribe)", subscribe.handle(Request("GET", f"confirm/{token}")), 200)
     await counter.each("confirming (subscribe)", subscribe.handle(Request("POST", f"confirm/{token}", headers=_FORM)), 200)
     [welcome] = given.bus.take(batch.TOPIC)
@@ -132,7 +138,7 @@ async def _operations(sink: Sink, state: Path, google: Emulators | None) -> _Cou
     left = Event("unsubscribed", ref.text, now).to_message()
     await counter.each("an unsubscribe, applied (record)", record.handle(left), goal=HIT)
 
-    unsubscribe = Unsubscribe(given.store, given.bus, given.clock, links, paths, given.tenant.name, stage.BASE)
+    unsubscribe = Unsubscribe(given.store, given.bus, given.clock, links, paths, faces, given.secrets, stage.BASE)
     leave = Request("POST", links.unsubscribe(ref).rpartition("/")[2], headers=_FORM, body=b"List-Unsubscribe=One-Click")
     await counter.each("a one-click unsubscribe (unsubscribe)", unsubscribe.handle(leave), 200)
     await sender.close()

@@ -126,7 +126,7 @@ async def measure(state: Path) -> dict[str, list[float]]:
         given = await _prepared(state, opened)
         kinds: dict[str, tuple[App, Callable[[int], Call]]] = {
             "hello": (_app("bench.hello", "hello"), lambda n: Call("GET", "/", 200)),
-            "a sign-up (subscribe)": (_app("functions.subscribe.main", "subscribe"), _sign_up),
+            "a sign-up (subscribe)": (_app("functions.subscribe.main", "subscribe"), lambda n: _sign_up(given, n)),
             "a click (track)": (_app("functions.track.main", "track"), lambda n: _click(given, n)),
             "an event (record)": (_app("functions.record.main", "record"), lambda n: _event(given, n)),
         }
@@ -197,9 +197,10 @@ def _app(name: str, target: str) -> App:
     return app
 
 
-def _sign_up(n: int) -> Call:
+def _sign_up(given: stage.Stage, n: int) -> Call:
     headers = {"content-type": "application/x-www-form-urlencoded", "user-agent": _BROWSER}
-    return Call("POST", "/", 200, headers, urlencode({"email": f"new{n}@example.com", "name": "Nia", "tags": "coffee"}).encode())
+    fields = {"email": f"new{n}@example.com", "name": "Nia", "tags": "coffee", **given.proof()}
+    return Call("POST", "/", 200, headers, urlencode(fields).encode())
 
 
 def _click(given: stage.Stage, n: int) -> Call:

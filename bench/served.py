@@ -51,6 +51,14 @@ def step(name: str, folder: Path, settings: Mapping[str, str]) -> Iterator[Serve
 
 
 @contextmanager
+def framework(file: Path) -> Iterator[Served]:
+    """An asynchronous function of the file's name, as functions-framework serves it: like `step`, and nothing but the function."""
+    command = [str(_BIN / "functions-framework"), "--target", file.stem, "--source", str(file), "--host", "127.0.0.1", "--port"]
+    with _running(command, ROOT, {"FUNCTION_USE_ASGI": "1", "LOG_EXECUTION_ID": "false"}) as served:
+        yield served
+
+
+@contextmanager
 def flask(file: Path, settings: Mapping[str, str]) -> Iterator[Served]:
     """A synchronous function of the file's name, as functions-framework serves it: gunicorn, one worker, four threads a core."""
     command = [str(_BIN / "functions-framework"), "--target", file.stem, "--source", str(file), "--host", "127.0.0.1", "--port"]

@@ -8,6 +8,7 @@ mailbox's disk, where it is looked for every two milliseconds. The twin goes on 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import sqlite3
@@ -19,7 +20,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median, quantiles
 from urllib.error import URLError
-from urllib.parse import urlencode
 
 from . import stage
 from .report import Goal, Row
@@ -58,10 +58,11 @@ def _p95(values: list[float]) -> float:
 
 def _sign_up(url: str, mailbox: sqlite3.Connection, address: str) -> float:
     """Seconds until the mail is there."""
-    body = urlencode({"email": address, "name": "Mira"}).encode()
+    body = json.dumps({"email": address, "name": "Mira"}).encode()
     started = time.perf_counter()
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/subscribe", body, {"user-agent": "Mozilla/5.0"})) as answer:
-        assert answer.status == 200
+    headers = {"user-agent": "Mozilla/5.0", "content-type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/subscribe", body, headers)) as answer:
+        assert answer.status == 202
     while not mailbox.execute("SELECT 1 FROM mail WHERE rcpt = ?", (address,)).fetchone():
         if time.perf_counter() - started > PATIENCE:
             raise AssertionError(f"no confirmation in {PATIENCE:g} s")

@@ -30,6 +30,7 @@ from shared.model.address import sid_of
 from shared.model.paths import Paths
 from shared.model.subscriber import CONFIRMED, EVERYONE
 from shared.model.tenant import Tenant
+from shared.pages import forms
 from shared.ports import Create, Drive, File, Sender, Sheet, Workbook
 from shared.providers.smtp import SmtpSender
 from shared.tokens import Tokens
@@ -138,6 +139,10 @@ class Stage:
             mails,
             _PACE,
         )
+
+    def proof(self) -> dict[str, str]:
+        """The field of a form that somebody has had before them for a minute."""
+        return {forms.TOKEN: forms.given(self.links.tokens, self.clock.now() - 60_000)}
 
     @property
     def spent(self) -> Spent:

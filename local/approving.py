@@ -24,6 +24,8 @@ _NOTES = {
     "Role": f"Choose {console.APPROVER} for who may approve campaigns. Run the bootstrap after a change.",
     console.APPROVED: "Approvers only: the code that the Answer of the row asks for lets the campaign go. Clear the cell to stop it.",
 }
+GUARDED = (console.SETTINGS, console.TOPICS)  # what strangers meet: the public pages, who may sign up and how
+TABS = (console.CAMPAIGNS, console.TEAM, *GUARDED)
 _HINT = "Only people whom an admin has chosen may edit this."
 
 
@@ -37,8 +39,8 @@ class Plan:
 
 
 def planned(sheets: Sequence[Json], last: int, rule: Approval, approvers: Sequence[str]) -> Plan:
-    """`sheets`: Campaigns and, where it is there, Team as spreadsheets.get gives them with FIELDS; `last`: the highest id of any tab.
-    Whoever is in Team already stays there."""
+    """`sheets`: Campaigns and, where they are there, the others of TABS as spreadsheets.get gives them with FIELDS; `last`: the highest
+    id of any tab. Whoever is in Team already stays there. No approval depends on the protection of GUARDED."""
     plan, found = Plan(), {sheet["properties"]["title"]: sheet for sheet in sheets}
     campaigns, trusted = found[console.CAMPAIGNS], rule.admins | rule.services
     team, tab = found.get(console.TEAM), Guarded(0, [], [])
@@ -54,6 +56,9 @@ def planned(sheets: Sequence[Json], last: int, rule: Approval, approvers: Sequen
     if people is not None:
         _protect(plan, id, None, trusted, team or {}, console.TEAM)
         _column(plan, campaigns, trusted | people)
+    for name in GUARDED:
+        if sheet := found.get(name):
+            _protect(plan, sheet["properties"]["sheetId"], None, trusted, sheet, name)
     return plan
 
 

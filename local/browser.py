@@ -29,7 +29,7 @@ SECONDS: Final = 120.0  # until what is waited for has to be there
 _LOADED = "document.readyState == 'complete'"
 _PIPED = 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1'  # the protocol runs on the descriptors 3 and 4
 _LARGEST = 1 << 26  # bytes of one answer
-_KEYS = {"Enter": 13, "Escape": 27}  # name -> Windows virtual key code, which the protocol wants
+_KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), "Tab": (9, ""), "Space": (32, " ")}  # name -> Windows virtual key code, text
 _CELL = "document.getElementById('c{row}-{column}')"
 _ROWS = "[...document.querySelectorAll('#grid tbody tr')].map(row => [...row.cells].slice(1).map(cell => cell.textContent))"
 _PASTE = """(() => {{
@@ -94,6 +94,10 @@ class Page:
 
     # --- reading and doing
 
+    async def scripts(self, allowed: bool) -> None:
+        """Whether the pages loaded from now on may run any; what `ask` asks is no script of theirs."""
+        await self._call("Emulation.setScriptExecutionDisabled", value=not allowed)
+
     async def go(self, url: str) -> None:
         """Load a page. Raises Missed when it does not answer."""
         found = await self._call("Page.navigate", url=url)
@@ -130,8 +134,10 @@ class Page:
 
     async def press(self, key: str) -> None:
         """A key of _KEYS."""
-        for kind in ("rawKeyDown", "keyUp"):
-            await self._call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_KEYS[key])
+        code, text = _KEYS[key]
+        pressed = {"key": text if text == " " else key, "code": key, "windowsVirtualKeyCode": code}
+        await self._call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, **pressed)
+        await self._call("Input.dispatchKeyEvent", type="keyUp", **pressed)
 
     async def write(self, text: str) -> None:
         """Type into the field that has the focus, over what it holds."""
@@ -284,7 +290,7 @@ def twin(state: Path, **environ: str) -> Iterator[str]:
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ}, stdin=pipe, stdout=pipe, text=True) as running:
         assert running.stdin and running.stdout
-        if "local twin" not in running.stdout.readline():
+        if not any("local twin" in line for line in iter(running.stdout.readline, "")):  # it may install things before
             raise Missed(f"The twin did not start. Its log is {state / 'twin.log'}.")
         try:
             yield f"http://127.0.0.1:{port}"

@@ -192,6 +192,7 @@ class Twin:
             "WAIT_MS": "2000",
             "REFRESH_MS": "0",
             "EVENTS_OUT": os.environ.get("EVENTS_OUT", ""),
+            "TRUSTED_HOPS": os.environ.get("TRUSTED_HOPS", "0"),  # more when something that adds X-Forwarded-For stands in front
         }
 
     def _rest(self, mailbox: Mailbox, returns: Returns, services: stacks.Services) -> stacks.App:
@@ -223,7 +224,7 @@ class Twin:
             await asyncio.sleep(self._tick_every)
 
     async def tick(self) -> None:
-        """What Cloud Scheduler does every minute: call launch, then sync_sheet. One at a time."""
+        """What Cloud Scheduler does every minute: call the steps that tick. One at a time."""
         async with self._ticking, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)) as session:
             for step in TICKED:
                 headers = {"authorization": f"Bearer {self._sign(self.url)}"}

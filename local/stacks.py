@@ -18,6 +18,7 @@ from rich.console import Console
 from starlette.routing import BaseRoute
 
 from local.bus import DeadLetter, Delivered, LocalBus, Subscription
+from local.steps import ACK_DEADLINE
 from shared.adapters.embedded import FileClock
 from shared.ports import Clock
 
@@ -49,7 +50,9 @@ class Plan:
     def subscriptions(self, endpoint: Callable[[str], str]) -> list[Subscription]:
         """The push subscriptions; `endpoint` tells where a step is reached."""
         return [
-            Subscription(name, topic, endpoint(step), self.url, ack_deadline=60, min_backoff=0.5, max_backoff=30)
+            Subscription(
+                name, topic, endpoint(step), self.url, ack_deadline=ACK_DEADLINE.get(step, 60), min_backoff=0.5, max_backoff=30
+            )
             for name, (step, topic) in self.pushed.items()
         ]
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from shared.model import batch, endpoint, event
+from shared.model import batch, endpoint, erasure, event
 
 STEPS = (
     "subscribe",
     "unsubscribe",
     "track",
     "live",
+    "archive",
     "webhooks",
     "inbox",
     "launch",
     "send_batch",
     "record",
     "report",
+    "privacy",
     "notify",
     "sync_sheet",
 )
-PUSHED = {"send_batch": batch.TOPIC, "record": event.TOPIC, "notify": event.TOPIC}  # step -> the topic it consumes
+# step -> the topic it consumes
+PUSHED = {"send_batch": batch.TOPIC, "record": event.TOPIC, "notify": event.TOPIC, "privacy": erasure.TOPIC}
+ACK_DEADLINE = {"privacy": 170}  # seconds that a push may take in the twin, where a minute is too short
 TICKED = ("launch", "inbox", "report", "sync_sheet")
 PUBLIC = tuple(step for step in STEPS if step not in (*PUSHED, *TICKED))
 

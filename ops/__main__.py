@@ -171,6 +171,31 @@ def lift(
 
 
 @app.command()
+def erase(
+    address: Annotated[str, typer.Option(help="The reader's, or the id: 32 hex digits. No address is shown, or kept, anywhere.")],
+    by: Annotated[str, typer.Option(help="Who you are; kept with the erasure.")],
+) -> None:
+    """Erase a reader for good: what is kept, and what is not reached, is in docs/privacy.md. On the twin: STACK=embedded
+    STATE_DIR=.twin/run TENANT=local."""
+    from ops import erase as work
+    from ops.lift import is_sid
+    from shared import config
+    from shared.model.address import parse, sid_of
+    from shared.model.paths import Paths
+    from shared.stack.clock import open_clock
+    from shared.stack.secrets import only_pepper, open_secrets
+    from shared.stack.store import open_store
+
+    async def done() -> str:
+        given = config.load(config.Base)
+        sid = address if is_sid(address) else sid_of(await only_pepper(open_secrets(given)), given.tenant, parse(address))
+        return await work.run(open_store(given), Paths(given.tenant), sid, by, open_clock(given).now())
+
+    with _told():
+        typer.echo(asyncio.run(done()))
+
+
+@app.command()
 def report(campaign: str) -> None:
     """Print a campaign's report, a table for each breakdown."""
     from ops import reports

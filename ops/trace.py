@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.model import batch
 from shared.model.campaign import ENDED
-from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.model.paths import SYSTEM, Paths
 from shared.model.ref import MailRef
 from shared.model.rules import parse
 from shared.model.subscriber import REASONS, in_segment, mailable
@@ -52,7 +52,7 @@ class Trace:
         for line in _reader(reader, suppression):
             yield line
         data = plan.data
-        if campaign in (CONFIRM, WELCOME):
+        if campaign in SYSTEM:
             ledgers = [ledger async for ledger in self._batches(campaign, self.sid)]
         else:
             answer = f" ({data['answer']})" if data.get("answer") else ""
@@ -83,10 +83,11 @@ class Trace:
         if number < len(data["providers"]):
             lines.append(f"  handed to {data['providers'][number]} at {_moment(at * 1000)}")
         if code := data["codes"].get(str(place)):
-            lines.append(f"  the provider's words: {code}")
+            crowded = "  too many confirmations were asked for from one network or to one domain, so it waits"
+            lines.append(crowded if code == batch.CROWDED else f"  the provider's words: {code}")
         if state == batch.DEFERRED:
             lines.append(f"  it is tried again from {_moment(max(data['not_before'], data['due']))} on")
-        key = ledger.id.partition(".")[2] if campaign in (CONFIRM, WELCOME) else data["key"]
+        key = ledger.id.partition(".")[2] if campaign in SYSTEM else data["key"]
         delivery = await self.store.get(self.paths.delivery(campaign, MailRef(campaign, self.sid, key).delivery))
         times = {name: at for name, at in (delivery.data if delivery else {}).items() if name.endswith("_at")}
         for name, heard in sorted(times.items(), key=lambda item: item[1]):

@@ -137,7 +137,7 @@ class Workspace:
 
         async def found() -> tuple[Any, int]:
             tabs = (await Sheets(sheet, self._sheets_endpoint).workbook()).tabs
-            ranges = [quote(tab) for tab in (console.CAMPAIGNS, console.TEAM) if tab in tabs]
+            ranges = [quote(tab) for tab in approving.TABS if tab in tabs]
             got = await self._sheets.call(
                 "spreadsheets",
                 lambda books: books.get(spreadsheetId=sheet, fields=approving.FIELDS, ranges=ranges),

@@ -15,7 +15,7 @@ from starlette.responses import Response as StarletteResponse
 from shared import logs
 from shared.config import at_start
 from shared.errors import BadInput, BadToken, ConfigError, Conflict, Unauthenticated, Unavailable
-from shared.http import Request, Response, text
+from shared.http import ALWAYS, STRICT_TRANSPORT, Request, Response, text
 
 MAX_BODY = 1 << 20  # bytes, unless a step says less
 SLOW = 1.0  # seconds from which a request is worth an entry: Cloud Run counts every one already, by its latency
@@ -83,7 +83,14 @@ async def answered(step: str, request: StarletteRequest, work: Awaitable[Respons
     except Exception as error:
         logs.log_exception("unexpected error", error, method=request.method, url=_shown(request.url.path), responseStatusCode=500)
         response = text("Something went wrong on our side. Please try again.", 500)
-    return StarletteResponse(response.body, response.status, dict(response.headers), response.content_type)
+    headers = {**always(request), **response.headers}
+    return StarletteResponse(response.body, response.status, headers, response.content_type)
+
+
+def always(request: StarletteRequest) -> dict[str, str]:
+    """The headers of each answer to a request; the platform's proxy says by what scheme it came."""
+    scheme = request.headers.get("x-forwarded-proto") or request.scope.get("scheme", "")
+    return {**ALWAYS, **STRICT_TRANSPORT} if scheme.partition(",")[0] == "https" else {**ALWAYS}
 
 
 def _shown(path: str) -> str:

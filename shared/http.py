@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json as _json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
 from shared.errors import BadInput
@@ -37,7 +38,9 @@ class Request:
                 found = _json.loads(text)
                 if not isinstance(found, dict):
                     raise BadInput("The body must be a JSON object.")
-                return {str(k): v if isinstance(v, str) else _json.dumps(v) for k, v in found.items() if v is not None}
+                told = {str(k): v if isinstance(v, str) else _json.dumps(v) for k, v in found.items() if v is not None}
+                "".join([*told, *told.values()]).encode()  # half a surrogate pair is no text: no page could hold it
+                return told
             return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
         except (UnicodeDecodeError, ValueError, RecursionError):
             raise BadInput("The body could not be read: send UTF-8 form fields or a JSON object.") from None
@@ -55,6 +58,16 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+# What every answer carries, whoever made it, unless it says otherwise itself (https://owasp.org/www-project-secure-headers/).
+ALWAYS: Final[Mapping[str, str]] = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+# Only over TLS (RFC 6797 §7.2). Without includeSubDomains: the domain above is not ours to speak for.
+STRICT_TRANSPORT: Final = {"strict-transport-security": "max-age=31536000"}
+
 _SAFE = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -67,14 +80,30 @@ def json(data: Any, status: int = 200) -> Response:
     return Response(status, _json.dumps(data, ensure_ascii=False).encode(), "application/json", _SAFE)
 
 
-def html(page: str, status: int = 200, style: str = "") -> Response:
-    """A page of ours. Nothing may run, load or frame; `style` is the exact text of its one <style> element."""
+def html(
+    page: str,
+    status: int = 200,
+    style: str = "",
+    *,
+    framed_by: Sequence[str] = (),
+    guests: Mapping[str, str] = MappingProxyType({}),
+) -> Response:
+    """A page of ours. Nothing may run, load or frame; `style` is the exact text of its one <style> element. `framed_by`: origins that may
+    frame it; `guests`: directive of the policy -> sources beside ours ("script-src": "https://…"), for a CAPTCHA."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
-    return Response(status, page.encode(), "text/html; charset=utf-8", {**_SAFE, "content-security-policy": policy})
+    policy = {
+        "default-src": "'none'",
+        "style-src": f"'sha256-{digest}'",
+        "img-src": "data:",
+        "form-action": "'self'",
+        "base-uri": "'none'",
+        "frame-ancestors": " ".join(framed_by) or "'none'",
+    }
+    for directive, sources in guests.items():
+        policy[directive] = f"{policy.get(directive, '')} {sources}".strip()
+    headers = {name: value for name, value in _SAFE.items() if not (framed_by and name == "x-frame-options")}
+    headers["content-security-policy"] = "; ".join(f"{name} {value}" for name, value in policy.items())
+    return Response(status, page.encode(), "text/html; charset=utf-8", headers)
 
 
 def redirect(location: str) -> Response:

@@ -5,8 +5,11 @@
     {base}/track/h/{track token}                           a link that nobody sees: who follows it is a machine
     {base}/track/c?sp={track token}                        conversion, told by the site that a click went to
     {base}/unsubscribe/{leave token}                       one-click POST, and the page
+    {base}/unsubscribe/preferences/{leave token}           the preference centre
+    {base}/unsubscribe/keep/{leave token}                  the page that asks whether a reader still agrees
     {base}/subscribe/confirm/{confirm token}               double opt-in
     {base}/live/{live token}                               a running campaign's numbers
+    {base}/archive/{view token}                            a campaign in the browser, the same for everybody
     b+{message token}@{domain}                             where a mail's bounces go (VERP)
 
 A hit needs no store: the link carries its target, so there is no open redirect, and links outlive purges.
@@ -25,6 +28,7 @@ from shared.model.ref import MailRef
 from shared.tokens import Tokens
 
 MAX_LOCAL_PART = 64  # octets, RFC 5321 §4.5.3.1.1
+NO_LANGUAGE = "-"
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _PAIRS = [first + second for first in _BASE32 for second in _BASE32]
 _NOT_IN_A_LINK = re.compile(r"[\s\x00-\x1f]")
@@ -67,6 +71,15 @@ class Links:
     def unsubscribe(self, ref: MailRef) -> str:
         return f"{self.base}/unsubscribe/{self.tokens.sign('leave', ref.text)}"
 
+    def preferences(self, ref: MailRef) -> str:
+        return self.beside(self.unsubscribe(ref), "preferences")
+
+    def beside(self, unsubscribe: str, page: str) -> str:
+        """The address of another page ("preferences", "keep") for the mail with this address to leave: the token is the same, so nothing
+        is signed."""
+        own = len(self.base) + 13  # "/unsubscribe/"
+        return f"{unsubscribe[:own]}{page}/{unsubscribe[own:]}"
+
     def message_id(self, ref: MailRef, domain: str) -> str:
         """Deterministic, so a repeat would be seen as one; with angle brackets."""
         return f"<{self.tokens.sign('message', ref.text)}@{domain}>"
@@ -85,14 +98,18 @@ class Links:
         fitting = next((form for form in (folded, token) if len(form) + 2 <= MAX_LOCAL_PART), "")
         return f"b+{fitting}@{domain}" if fitting else ""
 
-    def confirm(self, sid: str, consent: str, expires: int) -> str:
-        """`expires` in milliseconds."""
-        return f"{self.base}/subscribe/confirm/{self.tokens.sign('confirm', f'{sid}.{consent}.{expires // 1000}')}"
+    def confirm(self, sid: str, consent: str, key: str, expires: int) -> str:
+        """`key`: of the mail that carries it; `expires` in milliseconds."""
+        return f"{self.base}/subscribe/confirm/{self.tokens.sign('confirm', f'{sid}.{consent}.{key}.{expires // 1000}')}"
 
     def live(self, campaign: str, until: int, tenant: str) -> str:
         """`until` in milliseconds. The tenant is signed and not shown."""
         token = self.tokens.sign("live", f"{tenant}/{campaign}.{until // 1000}").removeprefix(f"{tenant}/")
         return f"{self.base}/live/{token}"
+
+    def view(self, campaign: str, language: str = "") -> str:
+        """The public version of a campaign in one of its languages, "" for that of everybody else."""
+        return f"{self.base}/archive/{self.tokens.sign('view', f'{campaign}.{language or NO_LANGUAGE}')}"
 
     def read_track(self, token: str) -> tuple[MailRef, int]:
         """The mail, and when it was handed over (ms), 0 where the token does not say; raises BadToken, Unavailable."""
@@ -127,12 +144,17 @@ class Links:
         """(link number, target); raises BadToken for a target not signed for this campaign."""
         return _target(self.tokens.verify("link", f"{campaign}/{signed_target}").removeprefix(f"{campaign}/"))
 
-    def read_confirm(self, token: str, now: int) -> tuple[str, str]:
-        """(sid, consent id); raises BadToken, also when expired at `now` (milliseconds)."""
-        sid, consent, expires = self.tokens.verify("confirm", token).split(".")
+    def read_confirm(self, token: str, now: int) -> tuple[str, str, str]:
+        """(sid, consent id, key of the mail); raises BadToken, also when expired at `now` (milliseconds)."""
+        sid, consent, key, expires = self.tokens.verify("confirm", token).split(".")
         if int(expires) * 1000 < now:
             raise BadToken("expired")
-        return sid, consent
+        return sid, consent, key
+
+    def read_view(self, token: str) -> tuple[str, str]:
+        """(campaign, language, "" for that of everybody else); raises BadToken, Unavailable."""
+        campaign, language = self.tokens.verify("view", token).split(".")
+        return campaign, "" if language == NO_LANGUAGE else language
 
     def read_live(self, token: str, tenant: str, now: int) -> tuple[str, int]:
         """(campaign, until when in ms); raises BadToken, also for another tenant's and when expired at `now` (ms)."""

@@ -81,6 +81,16 @@ class Merge:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """Make the document exactly `data`, whatever it held; without `if_version` it is made when absent. The only write that takes fields
+    away. As in Create, a key is a name and not a field path."""
+
+    path: str
+    data: Data
+    if_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Remove a document; an absent one is no error unless `if_version` is given."""
 
@@ -88,7 +98,7 @@ class Delete:
     if_version: str | None = None
 
 
-Write: TypeAlias = "Create | Merge | Delete"
+Write: TypeAlias = "Create | Merge | Replace | Delete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +192,14 @@ class Objects(Protocol):
         """The blob; raises NotFound."""
         ...
 
+    async def list(self, prefix: str) -> Sequence[str]:
+        """The names that begin with `prefix`, which ends in a slash, in their order."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Take a blob away, with what was kept of it before. One that is not there is no error."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Secret:
@@ -217,6 +235,17 @@ class Location:
     country: str = ""
     city: str = ""
     zone: str = ""
+
+
+RecordKind: TypeAlias = Literal["TXT", "NS", "MX", "A", "AAAA"]
+
+
+class Dns(Protocol):
+    """Looks DNS records up."""
+
+    async def records(self, name: str, kind: RecordKind) -> list[str]:
+        """The records' texts; [] when the name or such a record is not there. Raises Unavailable when no answer came."""
+        ...
 
 
 class Geo(Protocol):
@@ -355,9 +384,19 @@ class Letter:
     headers: Mapping[str, Pieces]
 
 
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with one mail. `name` and `kind`, its media type without parameters, are plain ASCII; text is in UTF-8."""
+
+    name: str
+    kind: str
+    data: bytes = field(repr=False)
+
+
 class Outgoing(NamedTuple):
     """One mail. For a sender of the form "wire" `data` is its bytes: CRLF line ends, dot-stuffed, ending in CRLF, without the final
-    lone dot. For one of the form "letter" there are `letter`, the same object for all mails that share it, and `values`."""
+    lone dot. For one of the form "letter" there are `letter`, the same object for all mails that share it, `values`, and `attachments`,
+    few and small, which must not get lost."""
 
     recipient: str  # envelope address; ASCII (IDNA domain), or UTF-8 where the sender takes SMTPUTF8
     data: bytes = b""
@@ -365,6 +404,7 @@ class Outgoing(NamedTuple):
     ref: str = ""  # MailRef.text: tells this mail from every other; a provider keeps it as metadata, or as idempotency key
     letter: Letter | None = None
     values: tuple[str, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

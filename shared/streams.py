@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from starlette.responses import Response as StarletteResponse
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from shared.asgi import Endpoint, answered, translate
+from shared.asgi import Endpoint, always, answered, translate
 from shared.config import at_start
 from shared.http import Request, Response
 
@@ -67,7 +67,7 @@ def streamed(trusted_hops: Callable[[], int]) -> Callable[[Callable[[Request], A
                 return found if isinstance(found, Response) else Response()
 
             whole = await answered(handle.__name__, request, work())
-            return _Streaming(found) if isinstance(found, Stream) else whole
+            return _Streaming(found, always(request)) if isinstance(found, Stream) else whole
 
         return endpoint
 
@@ -75,8 +75,8 @@ def streamed(trusted_hops: Callable[[], int]) -> Callable[[Callable[[Request], A
 
 
 class _Streaming(StreamingResponse):
-    def __init__(self, stream: Stream) -> None:
-        super().__init__(stream.events, headers=HEADERS, media_type="text/event-stream")
+    def __init__(self, stream: Stream, always: Mapping[str, str]) -> None:
+        super().__init__(stream.events, headers={**always, **HEADERS}, media_type="text/event-stream")
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

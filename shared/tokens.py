@@ -12,8 +12,10 @@ the keys could not be refreshed for so long, the process goes on with those it h
     leave    unsubscribe and preferences   payload MailRef.text
     message  Message-ID                    payload MailRef.text
     link     a click's target              payload {campaign}/{n}.{target, base64url}
-    confirm  double opt-in                 payload {sid}.{consent}.{expiry, seconds}
+    confirm  double opt-in                 payload {sid}.{consent}.{key of the mail}.{expiry, seconds}
     live     watch a campaign              payload {tenant}/{campaign}.{expiry, seconds}
+    form     a sign-up form that we gave   payload {when, seconds}
+    view     a campaign in the browser     payload {campaign}.{language, - for that of everybody else}
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ from itsdangerous.signer import SigningAlgorithm
 from shared.errors import BadToken, ConfigError, Unavailable
 from shared.ports import HAND_OVER, Clock, Secrets
 
-Purpose = Literal["track", "leave", "message", "link", "confirm", "live"]
-PURPOSES: tuple[Purpose, ...] = ("track", "leave", "message", "link", "confirm", "live")
+Purpose = Literal["track", "leave", "message", "link", "confirm", "live", "form", "view"]
+PURPOSES: tuple[Purpose, ...] = ("track", "leave", "message", "link", "confirm", "live", "form", "view")
 SECRET = "signing-key"
 MIN_KEY = 16  # bytes
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")

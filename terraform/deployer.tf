@@ -69,7 +69,9 @@ resource "google_cloudbuild_trigger" "main" {
       bigquery           = var.bigquery
       bounce_domain      = var.bounce_domain
       budget             = var.budget
+      captcha            = var.captcha
       conversion_domains = var.conversion_domains
+      retention_days     = var.retention_days
       dkim               = var.dkim
       domain             = var.domain
       events_out         = var.events_out

@@ -4,7 +4,7 @@
 #   trigger      http: anybody; tick: Cloud Scheduler; a topic's name: Pub/Sub pushes its messages
 #   every        of a tick: minutes from one to the next
 #   store        what it does with Firestore's documents: get, list (pages and counts), create, update, delete
-#   objects      what it does with the files in the bucket: create, get, list
+#   objects      what it does with the files in the bucket: create, get, list, delete
 #   publishes    topics
 #   secrets      names in Secret Manager
 #   env          settings of its own; those that several have are added below
@@ -18,7 +18,7 @@ locals {
       store     = ["get", "create", "update", "delete"]
       objects   = []
       publishes = ["send-requests"]
-      secrets   = ["pepper", "signing-key"]
+      secrets   = ["pepper", "signing-key"] # and that of local.given
       env       = {}
       timeout   = 30, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 10
     }
@@ -27,7 +27,7 @@ locals {
       every     = 1
       store     = ["get", "list", "create", "update"]
       objects   = ["create", "get", "list"]
-      publishes = ["send-requests"]
+      publishes = ["privacy-requests", "send-requests"]
       secrets   = ["pepper", "signing-key"]
       env = {
         PROVIDERS     = jsonencode(var.mail_providers)
@@ -71,6 +71,15 @@ locals {
       env       = {}
       timeout   = 300, memory = "512Mi", cpu = "1", concurrency = 250, min = 0, max = 3
     }
+    archive = {
+      trigger   = "http"
+      store     = ["get"]
+      objects   = ["get", "list"]
+      publishes = []
+      secrets   = ["signing-key"]
+      env       = {}
+      timeout   = 30, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 3
+    }
     webhooks = {
       trigger   = "http"
       store     = ["get", "create"]
@@ -99,10 +108,10 @@ locals {
     }
     unsubscribe = {
       trigger   = "http"
-      store     = ["get", "create", "update"]
+      store     = ["get", "list", "create", "update"]
       objects   = []
-      publishes = ["engagement-events"]
-      secrets   = ["signing-key"]
+      publishes = ["engagement-events", "privacy-requests", "send-requests"]
+      secrets   = ["pepper", "signing-key"]
       env       = {}
       timeout   = 30, memory = "512Mi", cpu = "1", concurrency = 80, min = 0, max = 10
     }
@@ -134,6 +143,15 @@ locals {
       secrets   = []
       env       = {}
       timeout   = 170, memory = "1Gi", cpu = "1", concurrency = 1, min = 0, max = 2
+    }
+    privacy = {
+      trigger   = "privacy-requests"
+      store     = ["get", "list", "create", "update", "delete"]
+      objects   = ["list", "delete"]
+      publishes = []
+      secrets   = []
+      env       = { RETENTION_DAYS = tostring(var.retention_days) }
+      timeout   = 170, memory = "512Mi", cpu = "1", concurrency = 1, min = 0, max = 2
     }
     sync_sheet = {
       trigger   = "tick"

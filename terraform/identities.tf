@@ -109,6 +109,18 @@ resource "google_storage_bucket_iam_member" "objects" {
   bucket   = google_storage_bucket.objects.name
   role     = each.value.id
   member   = google_service_account.step[each.key].member
+
+  # Who deletes may do so with lists of addresses alone, never with a frozen mail; listing asks for the bucket.
+  dynamic "condition" {
+    for_each = contains(local.steps[each.key].objects, "delete") ? [google_storage_bucket.objects.name] : []
+    content {
+      title = "lists_of_addresses"
+      expression = join(" || ", concat(
+        ["resource.type == \"storage.googleapis.com/Bucket\""],
+        [for folder in ["callbacks", "exports"] : "resource.name.startsWith(\"projects/_/buckets/${condition.value}/objects/${folder}/\")"],
+      ))
+    }
+  }
 }
 
 # --- Building the functions

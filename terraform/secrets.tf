@@ -8,7 +8,8 @@ locals {
     { for _ in var.dkim[*] : "dkim-key" => "send_batch" },
     { for name in var.webhook_providers : "webhook-${name}" => "webhooks" }, # what callbacks are proved with
     { for _ in var.inbox[*] : "imap-password" => "inbox" },
-    { for one in var.events_out : "events-out-${one.name}" => "notify" }, # what posts are signed with
+    { for name in ["captcha-secret"] : name => "subscribe" if var.captcha }, # what the CAPTCHA's provider gave beside the site key
+    { for one in var.events_out : "events-out-${one.name}" => "notify" },    # what posts are signed with
   )
 
   # name => whether its first version is made up here

@@ -171,6 +171,12 @@ variable "inbox" {
   }
 }
 
+variable "captcha" {
+  description = "Whether the Settings tab names a CAPTCHA: its secret goes into the secret captcha-secret (docs/sign-up.md)."
+  type        = bool
+  default     = false
+}
+
 variable "conversion_domains" {
   description = "The sites that tell of conversions, with their subdomains (docs/tracking.md): a click to one carries its mail's token."
   type        = list(string)
@@ -178,6 +184,16 @@ variable "conversion_domains" {
   validation {
     condition     = alltrue([for name in var.conversion_domains : can(regex("^[a-z0-9.-]+\\.[a-z0-9-]+$", name))])
     error_message = "A domain, such as shop.lumen-coffee.com, without https:// and path."
+  }
+}
+
+variable "retention_days" {
+  description = "What is noted of each mail (opens, clicks, bounces) is kept so long after its campaign has ended; the sums stay. 0: for ever."
+  type        = number
+  default     = 730
+  validation {
+    condition     = var.retention_days == 0 || (var.retention_days >= 30 && var.retention_days == floor(var.retention_days))
+    error_message = "Whole days: 0, or 30 and more."
   }
 }
 

@@ -99,6 +99,14 @@ def _object_get(name: str) -> Iterator[Fact]:
     yield from (("objects", "get"), ("objects", "list"))  # without `list` an object that is not there answers 403
 
 
+def _object_list(prefix: str) -> Iterator[Fact]:
+    yield "objects", "list"
+
+
+def _object_delete(name: str) -> Iterator[Fact]:
+    yield from (("objects", "delete"), ("objects", "list"))  # of all its generations
+
+
 def _secret(name: str) -> Iterator[Fact]:
     kind = name.partition("-")[0]
     yield "secrets", f"{kind}-*" if kind in ("events", "provider", "webhook") else name
@@ -121,7 +129,7 @@ STORE: Port = {
     "commit": _written,
     "write_many": _written,
 }
-OBJECTS: Port = {"put": _object_put, "get": _object_get}
+OBJECTS: Port = {"put": _object_put, "get": _object_get, "list": _object_list, "delete": _object_delete}
 SECRETS: Port = {"get": _secret}
 BUS: Port = {"publish": _published, "check": _checked}
 

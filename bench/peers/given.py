@@ -1,5 +1,6 @@
 """What every side is given: the same recipients, the keys to make their tokens with, and the letter. Ours gets the template; a peer
-gets the finished HTML and text, links already rewritten, with {name}, {track} and {leave} where each recipient has values of their own.
+gets the finished HTML and text, links already rewritten, with {name}, {track}, {leave} and {preferences} where each recipient has values of
+their own.
 
 A side sends WARM mails first, which are not counted: interpreters and compilers of the just-in-time kind have found their stride by then.
 """

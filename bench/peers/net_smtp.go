@@ -45,7 +45,7 @@ type given struct {
 	HTML        string            `json:"html"`
 }
 
-type values struct{ Name, Track, Leave string }
+type values struct{ Name, Track, Leave, Preferences string }
 
 type mailer struct {
 	given   given
@@ -56,7 +56,8 @@ type mailer struct {
 }
 
 func newMailer(g given) *mailer {
-	slots := strings.NewReplacer("{name}", "{{.Name}}", "{track}", "{{.Track}}", "{leave}", "{{.Leave}}")
+	slots := strings.NewReplacer("{name}", "{{.Name}}", "{track}", "{{.Track}}", "{leave}", "{{.Leave}}",
+		"{preferences}", "{{.Preferences}}")
 	m := &mailer{given: g, keys: map[string][]byte{}}
 	for purpose, key := range g.Keys {
 		decoded, err := hex.DecodeString(key)
@@ -77,7 +78,8 @@ func (m *mailer) token(purpose, text string) string {
 
 func (m *mailer) build(r recipient, out *bytes.Buffer) {
 	g := m.given
-	v := values{Name: r.Name, Track: m.token("track", r.Ref), Leave: g.LeaveURL + m.token("leave", r.Ref)}
+	leave := m.token("leave", r.Ref)
+	v := values{Name: r.Name, Track: m.token("track", r.Ref), Leave: g.LeaveURL + leave, Preferences: g.LeaveURL + "preferences/" + leave}
 	if v.Name == "" {
 		v.Name = "you"
 	}

@@ -20,8 +20,10 @@ function token(purpose, text) {
 
 function mail({ address, ref, name }) {
   const called = name || 'you';
-  const [track, leave] = [token('track', ref), given.leave_url + token('leave', ref)];
-  const filled = (text, shown) => text.replaceAll('{leave}', leave).replaceAll('{track}', track).replaceAll('{name}', shown);
+  const [track, way] = [token('track', ref), token('leave', ref)];
+  const [leave, preferences] = [given.leave_url + way, `${given.leave_url}preferences/${way}`];
+  const places = { '{leave}': leave, '{preferences}': preferences, '{track}': track };
+  const filled = (text, shown) => Object.entries({ ...places, '{name}': shown }).reduce((done, [from, to]) => done.replaceAll(from, to), text);
   return {
     from: { name: given.from_name, address: given.from_address },
     to: address,

@@ -24,6 +24,7 @@ from shared.model.moments import moment
 from shared.model.tenant import Approval
 from shared.ports import Document, Drive, File, Guarded, Protection, Sheet
 
+from .feeds import noted
 from .preflight_report import Report, checked
 from .tick import Tick
 
@@ -55,12 +56,15 @@ def code(key: bytes, campaign: str, seen: Mapping[str, Any]) -> str:
 def seen(row: Mapping[str, str], zone: str, mail: Mapping[str, Any], rule: Mapping[str, str]) -> dict[str, Any]:
     """What an approval is of. `mail`, `rule`: as a campaign's document has them; not which version of a file it was, only what it says."""
     typed = {name: row[name] for name in ("subject", "segment", "schedule")}
+    if row.get("public"):
+        typed["public"] = row["public"].lower()
     return {**typed, "zone": zone, "mail": _timeless(mail), "rule": rule.get("rule", "")}
 
 
 def stamp(row: Mapping[str, str], zone: str, rule: Mapping[str, str], files: Sequence[File], identity: Identity) -> str:
     """Changes when the mail may have: then it is frozen and checked again."""
     typed = [row[name] for name in ("template", "subject", "segment", "schedule")]
+    typed += [row["public"]] if row.get("public") else []
     folder = sorted((file.id, file.folder, file.name, file.version) for file in files)
     text = json.dumps([typed, zone, rule.get("rule", ""), folder, asdict(identity)], default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -178,16 +182,20 @@ def wished(changes: dict[str, Any], document: Document | None) -> dict[str, Any]
         changes |= {"answer": CHECKING}
     if changes.get("state") == "draft" or (changes.get("state") == "scheduled" and before != "scheduled"):
         changes["approval"] = {}
+        if document and (known := document.data.get("review")) and known.get("feeds"):
+            changes["review"] = {**known, "stamp": "", "feeds": []}  # so that feeds are read anew
     return changes
 
 
-def review(data: Mapping[str, Any], mark: str, new: str, expected: int, report: Report, now: int) -> dict[str, Any]:
+def review(
+    data: Mapping[str, Any], mark: str, new: str, mail: Mapping[str, Any], expected: int, report: Report, now: int
+) -> dict[str, Any]:
     """The fields of a campaign that was checked, with its `review`: {stamp, code, before (earlier codes, the newest last), expected, found
-    (what the preflight says)}."""
+    (what the preflight says), feeds (see `noted`, as long as it is scheduled: what was approved is what goes)}."""
     old = data.get("review") or {}
     before = [one for one in [*old.get("before", ()), old.get("code", "")] if one and one != new]
     found = {"stamp": mark, "code": new, "before": before[-KEPT:], "expected": expected, "found": report.sentence()}
-    return {"review": found, **checked(report, now)}
+    return {"review": found | {"feeds": noted(mail)}, **checked(report, now)}
 
 
 @dataclass

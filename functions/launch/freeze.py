@@ -17,15 +17,18 @@ from shared.mail import docs
 from shared.mail.assets import Assets
 from shared.mail.bundle import SUFFIX, packed
 from shared.mail.confined import compile
-from shared.mail.source import Identity, Source, language_of
-from shared.model.paths import CONFIRM, WELCOME
+from shared.mail.feeds import PART, sample
+from shared.mail.source import Identity, Source, feed_of, language_of
+from shared.model.paths import CONFIRM, SYSTEM
 from shared.ports import DOCUMENT, Drive, File, Objects
 
+from .feeds import NOT_HERE, Read
 from .parts import gather
 
 SUFFIXES = (".md", ".html", ".htm", ".mjml", ".txt")
 LANGUAGES: Final = 30  # of a mail, besides that of everybody else
-ASIDE = ("assets", "layouts", "partials")  # folders at the top that hold no templates
+PAGES: Final = "pages"  # the folder of the public pages' texts
+ASIDE = ("assets", "layouts", "partials", PAGES)  # folders at the top that hold no templates
 CONFIRM_URL = frozenset({"confirm_url"})
 KNOWN = frozenset({"tags"})  # what a template may say of a subscriber, besides the standard names
 
@@ -54,9 +57,14 @@ def find(files: Sequence[File], wanted: str) -> File:
 
 
 def letters(files: Sequence[File]) -> list[File]:
-    """The templates a campaign may use: the confirmation and the welcome at the top are the system's own, in all languages."""
-    system = {CONFIRM, WELCOME}
-    return [file for file in files if file.folder or system.isdisjoint({_stem(file.name).lower(), *_family(file)})]
+    """The templates a campaign may use: those at the top that are called like a system mail are the system's own, in all languages."""
+    system = {file for name in SYSTEM for file in called(files, name)}
+    return [file for file in files if file not in system]
+
+
+def called(files: Sequence[File], name: str) -> list[File]:
+    """The templates at the top that are called `name` (lower case), in all languages."""
+    return [file for file in files if not file.folder and name in (_stem(file.name).lower(), *_family(file))]
 
 
 def languages(files: Sequence[File], wanted: str) -> dict[str, File]:
@@ -125,16 +133,28 @@ def _names(files: Sequence[File]) -> str:
 
 
 async def collected(
-    drive: Drive, files: Sequence[File], file: File, identity: Identity, assets: Assets | None, *, trial: bool = False
+    drive: Drive,
+    files: Sequence[File],
+    file: File,
+    identity: Identity,
+    assets: Assets | None,
+    *,
+    trial: bool = False,
+    feed: Read | None = None,
 ) -> tuple[bytes, dict[str, bytes], dict[str, list[str]]]:
     """What a template's `Source` is made of: its bytes, and those of its parts and their versions, see `gather`. `assets`: where pictures
-    are put, None leaves them where they are; `trial`: see `Assets.mail`. Raises NotFound, BadTemplate, BadInput, Unavailable."""
+    are put, None leaves them where they are; `trial`: see `Assets.mail`; it takes a made-up feed. `feed`: None where there can be none.
+    Raises NotFound, BadTemplate, BadInput, Unavailable."""
     data = await _fetched(drive, file, identity)
     pictures = assets.mail(files, trial=trial) if assets else None
     data = await pictures.hosted(data) if pictures else data
     parts, versions = await gather(drive, files, name_of(file), data)
     if pictures:
         parts = {path: await pictures.hosted(part) for path, part in parts.items()}
+    if address := feed_of(data):
+        if not trial and feed is None:
+            raise BadInput(NOT_HERE)
+        parts[PART] = sample() if trial or feed is None else await feed(address)
     return data, parts, versions
 
 
@@ -157,35 +177,41 @@ async def freeze(
     *,
     subject: str = "",
     single: bool = False,
+    trial: bool = True,
     spoken: Mapping[str, File] = MappingProxyType({}),
     files: Sequence[File] = (),
     assets: Assets | None = None,
+    feed: Read | None = None,
 ) -> dict[str, Any]:
     """The campaign's `mail` field; its bytes are in Objects before this returns. Raises BadTemplate, BadInput, Unavailable.
 
-    `single`: a confirmation, which is neither tracked nor unsubscribed from. `spoken`: the mail in other languages, see `languages`: they
-    come as the field's `languages`, which is left out without any. Links have one numbering in all of them: an address that several have
-    has the same number, so that a report counts it once. `files`: where layouts and partials are looked for; what the mail has of them is
-    frozen with it, and `parts` says which they were. `assets`: see `collected`.
+    `single`: a mail that somebody asked for, which is neither tracked nor unsubscribed from; `trial`: whether it is compiled to see that
+    it can be. `spoken`: the mail in other languages, see `languages`: they come as the field's `languages`, which is left out without
+    any. Links have one numbering in all of them: an address that several have has the same number, so that a report counts it once.
+    `files`: where layouts and partials are looked for; what the mail has of them is frozen with it, and `parts` says which they were.
+    `assets`, `feed`: see `collected`; the field's `feed` is the address.
     """
     about = Source(name="", data=b"", subject=subject, campaign=campaign, identity=identity, bulk=not single, tracked=not single)
     numbered: list[str] = []
     kept: dict[str, dict[str, Any]] = {}
     for language, one in {"": file, **spoken}.items():
         try:
-            data, parts, versions = await collected(drive, files, one, identity, assets)
+            data, parts, versions = await collected(drive, files, one, identity, assets, feed=feed)
             source = replace(about, name=name_of(one), data=data, numbered=numbered, parts=parts)
-            compiled = await asyncio.to_thread(compile, source, links, KNOWN, CONFIRM_URL if single else frozenset())
+            extra = CONFIRM_URL if campaign == CONFIRM else frozenset[str]()
+            found = (await asyncio.to_thread(compile, source, links, KNOWN, extra)).links if trial else []
         except NotFound:
             raise BadInput(f"The template {one.name} was just removed from the folder.") from None
         except BadTemplate as error:
             raise BadTemplate(f"The template {one.name} cannot be sent: {error}") from None
-        numbered = [target for _, target in compiled.links]
+        numbered = [target for _, target in found]
         blob = packed(data, parts) if parts else data
         digest = hashlib.sha256(blob).hexdigest()
         frozen = f"mails/{digest}{SUFFIX if parts else ''}"
         await objects.put(frozen, blob)
         origin = {"file": one.id, "version": one.version, "name": source.name, "parts": versions}
+        if address := feed_of(data):
+            origin["feed"] = address
         kept[language] = {"object": frozen, "hash": digest, **origin}
     return {
         **kept.pop(""),

@@ -1,7 +1,8 @@
 """The tick: rows of the Campaigns tab become campaigns, campaigns become batches, and nothing that waits is forgotten.
 
-Called by Cloud Scheduler. Publishes to send-requests (consumed by send_batch). Every part can be cut off at any point and done again:
-a template is kept by its hash, batches are created under fixed ids, and a campaign's document changes only from the version read.
+Called by Cloud Scheduler. Publishes to send-requests (consumed by send_batch) and privacy-requests (by privacy). Every part can be cut off
+at any point and done again: a template is kept by its hash, batches are created under fixed ids, and a campaign's document changes only
+from the version read.
 """
 
 from __future__ import annotations
@@ -19,23 +20,26 @@ from shared.mail.assets import Assets
 from shared.model import console
 from shared.model.campaign import answered
 from shared.model.moments import CLOCK, moment
-from shared.model.paths import CONFIRM, TEST, WELCOME, MailTests, Paths
+from shared.model.paths import CONFIRM, SYSTEM, TEST, WELCOME, MailTests, Paths
 from shared.model.provider import Provider
 from shared.model.tenant import Tenant
 from shared.paging import every
 from shared.ports import Bus, Clock, Create, Document, Drive, File, Filter, Merge, Objects, Sheet, Store, Write
 
-from . import approval, recent, rows, sends, testing
+from . import approval, listing, recent, rows, sends, testing
 from .allowance import Allowances
-from .freeze import current, find, is_aside, languages, letters
-from .parts import unchanged
+from .feeds import Read
+from .freeze import letters
+from .pages import Pages
 from .preflight import Checks, thawed
 from .preflight_report import checked
+from .regular import Regular
 from .release import Singles
 from .rows import Row
 from .segment import rule_of
 from .start import Start
 from .sweep import settle, sweep
+from .system import SystemMails
 from .templates import Templates
 from .tick import Tick
 from .wishes import unseen, wish
@@ -47,7 +51,8 @@ ENOUGH: Final = 90_000  # ms after which a tick begins no more of them; it is en
 @dataclass(frozen=True)
 class Launch:
     """The step's dependencies. `providers`: the ways out for mail as far as they have limits, () for none. `pepper` makes subscriber
-    ids; without one no test mail goes out, since nobody could say who must not be mailed. `assets`: see `Start`."""
+    ids; without one no test mail goes out, since nobody could say who must not be mailed. `assets`, `feed`: see `Start`. `regular`:
+    None where no other step is asked to run."""
 
     store: Store
     bus: Bus
@@ -62,15 +67,24 @@ class Launch:
     checks: Checks = field(default_factory=Checks)
     pepper: bytes = field(default=b"", repr=False)
     assets: Assets | None = None
+    feed: Read | None = None
+    regular: Regular | None = None
     _templates: Templates = field(default_factory=Templates, init=False)
+    _pages: Pages = field(default_factory=Pages, init=False)
 
     @cached_property
     def _start(self) -> Start:
         stores = self.store, self.objects, self.drive, self.links, self.paths
-        return Start(*stores, self.tenant, self.checks, self.pepper, self.assets)
+        return Start(*stores, self.tenant, self.checks, self.pepper, self.assets, self.feed)
+
+    @cached_property
+    def _system(self) -> SystemMails:
+        return SystemMails(self.store, self.paths, self._start)
 
     async def handle(self) -> None:
         """One tick. A Sheet or Drive that does not answer stops new campaigns, never those on their way."""
+        if self.regular:  # first: whatever befalls a campaign, erasures are finished
+            await self.regular.ask(self.clock.now())
         await self.links.tokens.fresh()
         now, files = self.clock.now(), None
         allowances = await Allowances.open(self.store, self.paths, self.providers, now)
@@ -80,17 +94,18 @@ class Launch:
         try:
             workbook = await self.sheet.workbook()
             files = await self.drive.list(self.tenant.folder)
-            await self._system_mails(files)
+            await self._system.keep(files, now)
             if console.CAMPAIGNS in workbook.tabs:  # else sync_sheet makes it at its next tick
                 await self._rows(workbook.zone, files, tick, gate)
         except (Unavailable, NotFound) as error:
             log("ERROR", f"the Sheet or the Drive folder cannot be read: {error}")
         except BadInput as error:  # a header that cannot be trusted
             log("WARNING", str(error))
-        for system in (CONFIRM, WELCOME):
+        for system in SYSTEM:
             async with _left_to_the_next(system):
                 await sweep(self.store, self.bus, self.paths, system, now, Singles(self.store))
-                await settle(self.store, self.paths, system, now)
+                if system in (CONFIRM, WELCOME):  # of the others nothing tells what became of one that is unknown
+                    await settle(self.store, self.paths, system, now)
         async with _left_to_the_next(TEST):
             await sweep(self.store, self.bus, MailTests.of(self.paths), TEST, now, Singles(self.store))
         tick.campaigns = {campaign.id: campaign for campaign in await self._active()}
@@ -109,6 +124,8 @@ class Launch:
         await self._prepare(long, now + ENOUGH, tick)
         await allowances.report()
         if files is not None:
+            async with _left_to_the_next("the pages"):
+                await self._pages.look(self.store, self.paths, self.drive, self.tenant, files, self.clock, now + ENOUGH)
             async with _left_to_the_next("the templates"):
                 identity = self.tenant.identity
                 await self._templates.look(
@@ -121,27 +138,6 @@ class Launch:
         for n, id in enumerate(long):
             async with _left_to_the_next(id):
                 await tick.advance(id, tick.now + max(1, (end - tick.now) // (len(long) - n)))
-
-    # --- system mails ---
-
-    async def _system_mails(self, files: Sequence[File]) -> None:
-        """Keep the frozen confirmation and welcome equal to their files."""
-        documents = await self.store.get_many([self.paths.campaign(CONFIRM), self.paths.campaign(WELCOME)])
-        for name, known in zip((CONFIRM, WELCOME), documents, strict=True):
-            data = known.data if known else {}
-            mail = data.get("mail", {})
-            try:
-                top = [file for file in files if not file.folder or is_aside(file)]
-                if unchanged(mail, top) and current(mail, find(top, name), languages(top, name), self.tenant.identity):
-                    continue
-                fresh = await self._start.frozen(top, name, name, single=name == CONFIRM)
-                changes = {"kind": "system", "state": "running", "mail": fresh, **answered("", self.clock.now())}
-            except BadInput as error:
-                if data.get("answer") == str(error):
-                    continue
-                log("WARNING", str(error), campaign=name)
-                changes = {"kind": "system", "state": "running", **answered(str(error), self.clock.now())}
-            await self.store.commit([Merge(self.paths.campaign(name), changes)])
 
     # --- rows ---
 
@@ -165,6 +161,9 @@ class Launch:
             mark = {f"rows.{row.id}": row.hash}
             try:
                 changes, more = await self._wish(row, document, zone, files, tick)
+                needed = self.tenant.approval is not None
+                public, listed = await listing.changed(self.store, self.paths, row, document, tick.now, needed)
+                changes, more = listing.joined(row, document, changes, public), [*more, *listed]
                 if changes:
                     noted = Merge(self.paths.console, mark, if_version=version)
                     _, version, *_ = await self.store.commit([self._write(row.id, document, changes), noted, *more])

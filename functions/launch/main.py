@@ -1,9 +1,11 @@
-"""launch, tick: due campaigns, sweeper. Called by Cloud Scheduler; publishes to send-requests (consumed by send_batch)."""
+"""launch, tick: due campaigns, sweeper. Called by Cloud Scheduler; publishes to send-requests (consumed by send_batch) and
+privacy-requests (by privacy)."""
 
 from __future__ import annotations
 
 import functions_framework.aio
 
+from shared.adapters.dns_resolver import Resolver
 from shared.adapters.drive import GoogleDrive
 from shared.adapters.google_pictures import GooglePictures
 from shared.adapters.sheets import Sheets
@@ -21,11 +23,12 @@ from shared.stack.secrets import only_pepper, open_secrets
 from shared.stack.store import open_store
 from shared.tokens import Tokens
 
+from .feeds import Feeds
 from .handler import Launch
 from .preflight import Checks
 from .preflight_domain import Sending
-from .preflight_resolver import Resolver
 from .preflight_spamd import Spamd
+from .regular import Regular
 from .settings import settings
 
 
@@ -40,8 +43,9 @@ async def built(tenant: Tenant) -> Launch:
     checks = Checks(Resolver(), spam, Sending(given.bounce_domain, given.dkim_domain, given.dkim_selector))
     fetch = None if given.drive_endpoint else GooglePictures(MAX_PICTURE).fetch
     assets = Assets(drive, open_assets(given, given.assets_bucket), given.assets_url, fetch) if given.assets_url else None
-    stores = open_store(given), open_bus(given), clock, open_objects(given)
-    return Launch(*stores, sheet, drive, links, paths, tenant, ways, checks, pepper, assets)
+    bus = open_bus(given)
+    stores = open_store(given), bus, clock, open_objects(given)
+    return Launch(*stores, sheet, drive, links, paths, tenant, ways, checks, pepper, assets, Feeds(clock).read, Regular(bus))
 
 
 async def step() -> Launch:

@@ -23,11 +23,11 @@ from shared.mail.source import read as read_template
 from shared.mail.source import thawed as source_of
 from shared.model.ref import MailRef
 from shared.model.subscriber import country_of, segments_of
-from shared.ports import Objects
+from shared.ports import Dns, Objects
 
 from . import preflight_content, preflight_domain, preflight_spamd, preflight_variables
 from .freeze import CONFIRM_URL, KNOWN
-from .preflight_domain import Dns, Sending
+from .preflight_domain import Sending
 from .preflight_report import Report, by_file
 from .preflight_spamd import MAX_MAIL, Spam
 

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 
 from shared.errors import BadToken
 from shared.links import Links
+from shared.mail import footer
 from shared.mail.html import VOID
 from shared.mail.sandbox import words
 from shared.mail.source import Source
@@ -77,11 +78,13 @@ def read(data: bytes, links: Links, source: Source) -> Seen:
         seen.images = [image for image in reader.images if not image.source.startswith(f"{links.base}/track/")]
         found = [Link(link.target, " ".join(link.text.split())) for link in reader.links]
         found += [Link(image.source) for image in seen.images if image.source.startswith(("http:", "https:"))]
-    seen.leaves = f"{links.base}/unsubscribe/" in seen.shown
+    ours = f"{links.base}/unsubscribe/"
+    leave = re.compile(rf"{re.escape(ours)}(?!preferences/|keep/)")
+    seen.leaves = bool(leave.search(seen.shown))
     for link in found:
         target = link.target or ""
-        if target.startswith(f"{links.base}/unsubscribe/"):
-            seen.leaves |= bool(link.text)
+        if target.startswith(ours):
+            seen.leaves |= bool(link.text and leave.match(target))
         elif target.startswith(f"{links.base}/track/k/"):
             seen.links.append(Link(_target(links, source.campaign, target), link.text))
         elif not target.startswith(f"{links.base}/"):
@@ -220,7 +223,7 @@ def _images(mails: Sequence[Seen], source: Source) -> Report:
 def _own_words(text: str, source: Source) -> str:
     """What is said besides addresses and what the law wants."""
     said = " ".join(_ADDRESS.sub(" ", text).split()).replace(source.identity.postal_line, "")
-    return " ".join(re.sub(r"\bUnsubscribe:?", "", said).replace("-- ", "").split())
+    return " ".join(footer.bare(said).replace("-- ", "").split())
 
 
 def _lawful(mails: Sequence[Seen], source: Source, base: str, trial: bool) -> Report:

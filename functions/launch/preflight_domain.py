@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
 
 from shared.mail.source import Identity
+from shared.ports import Dns
 
 from .preflight_links import reserved
 from .preflight_report import Report, named
@@ -20,15 +20,6 @@ LOOKUPS = 10  # RFC 7208 §4.6.4
 BULK = 5_000  # mails a day from which Google and Yahoo ask for DMARC (https://support.google.com/a/answer/81126)
 _WALK = 8  # names of a tree walk
 _POLICIES = ("none", "quarantine", "reject")
-Kind = Literal["TXT", "NS"]
-
-
-class Dns(Protocol):
-    """Looks records up."""
-
-    async def records(self, name: str, kind: Kind) -> list[str]:
-        """The records' texts; [] when the name or such a record is not there. Raises Unavailable when no answer came."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

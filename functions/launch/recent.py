@@ -1,6 +1,7 @@
-"""Which other campaigns a campaign's readers may have had mail from, or are about to: what send_batch asks for the contact policy.
+"""Which other campaigns a campaign's readers may have had mail from, or are about to: what send_batch asks for the contact policy, and for
+readers who want one mail a week or a month.
 
-Each campaign with a cap holds the list. It grows when another one starts, or sends again, and never shrinks: what is too long ago
+Each campaign holds the list. It grows when another one starts, or sends again, and never shrinks: what is too long ago
 counts for nothing, and send_batch sees for itself which campaigns have ended.
 """
 
@@ -14,12 +15,8 @@ from shared.paging import every
 from shared.ports import Document, Store
 
 DAY: Final = 86_400_000
+REACH: Final = 30  # days: of who wants one mail a month
 _FIELDS: Final = ["kind", "answered_at", "segment", "rule", "frozen_at", "priority", "sends"]
-
-
-def capped(data: Mapping[str, Any]) -> bool:
-    """Whether a campaign has to know of others."""
-    return bool((data.get("policy") or {}).get("cap"))
 
 
 def of(campaign: Document, others: Iterable[Document]) -> list[dict[str, Any]]:
@@ -44,10 +41,12 @@ def turn(id: str, data: Mapping[str, Any]) -> tuple[int, int, str]:
 
 
 async def first(store: Store, paths: Paths, campaign: Document, now: int) -> list[dict[str, Any]]:
-    """The field `recent` of a campaign that begins to send at `now` (ms), [] without a cap. One read for each campaign that there is."""
-    if not capped(campaign.data):
-        return []
-    return of(campaign, await _lately(store, paths, campaign.data["policy"].get("days", 1), now))
+    """The field `recent` of a campaign that begins to send at `now` (ms). One read for each campaign that there is."""
+    policy = campaign.data.get("policy") or {}
+    days = policy.get("days", 1) if policy.get("cap") else 0
+    lately = await _lately(store, paths, max(days, REACH), now)
+    far = {one.id for one in lately if days and one.data["answered_at"] < now - days * DAY}
+    return [{**item, "far": True} if item["id"] in far else item for item in of(campaign, lately)]
 
 
 async def _lately(store: Store, paths: Paths, days: int, now: int) -> Sequence[Document]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from shared.logs import log
 from shared.paging import PAGE
-from shared.ports import Document, Merge, Store
+from shared.ports import Document, Merge, Store, Write
 
 from . import pace
 from .allowance import Allowances
@@ -76,7 +76,8 @@ class Release:
             log("INFO", f"not put off: {refused[0]}", campaign=self.campaign.id, batches=len(refused))
 
 
-async def save(store: Store, document: Document, changes: Mapping[str, Any]) -> Document:
-    """Write whole fields of a document if it is as read, and the document as it is then. Raises Conflict, Unavailable."""
-    [version] = await store.commit([Merge(document.path, changes, if_version=document.version)])
+async def save(store: Store, document: Document, changes: Mapping[str, Any], more: Sequence[Write] = ()) -> Document:
+    """Write whole fields of a document if it is as read, and the document as it is then. `more`: in the same commit. Raises Conflict,
+    Unavailable."""
+    version, *_ = await store.commit([Merge(document.path, changes, if_version=document.version), *more])
     return Document(document.path, version, {**document.data, **changes})

@@ -45,6 +45,7 @@ class Row:
     hours: str = ""
     priority: str = ""
     test_to: str = field(default="", repr=False)
+    public: str = ""
     problem: str = ""
 
     @property
@@ -59,7 +60,8 @@ class Row:
         return {key: value for key, value in asdict(self).items() if key not in ("id", "problem", "test_to")}
 
     def options(self, zone: str) -> dict[str, Any]:
-        """The campaign's `rate`, `hours` and `priority`; raises BadInput for a cell that says none."""
+        """The campaign's `rate`, `hours` and `priority`; raises BadInput for a cell that says none, and for one of Public."""
+        is_public(self.public)
         return {"rate": pace.rate(self.rate), "hours": pace.hours(self.hours, zone), "priority": _priority(self.priority)}
 
 
@@ -98,6 +100,7 @@ def read(rows: Sequence[Sequence[str]]) -> list[Row]:
             row["Hours"],
             row["Priority"],
             row["Test to"],
+            row["Public"] if row["Public"].lower() not in ("false", "no") else "",  # what a box says that is not ticked
             problem,
         )
     return list(found.values())
@@ -148,6 +151,13 @@ def _moment(wall: datetime, schedule: str, zone: str) -> int:
     if back != wall:
         raise BadInput(f"The schedule {schedule} does not exist in {zone}: the clocks go forward then.")
     return int(when.timestamp() * 1000)
+
+
+def is_public(cell: str) -> bool:
+    """Whether the column Public asks for a place in the archive; raises BadInput."""
+    if cell and cell.lower() not in ("yes", "true"):
+        raise BadInput(f"“Public” must be Yes, or be empty, and not “{short(cell)}”.")
+    return bool(cell)
 
 
 def _priority(text: str) -> int:

@@ -15,22 +15,25 @@ from shared.logs import log
 from shared.mail.assets import Assets
 from shared.mail.source import in_language
 from shared.model.campaign import answered
-from shared.model.paths import Paths
+from shared.model.paths import SYSTEM, Paths
 from shared.model.subscriber import EVERYONE
 from shared.model.tenant import Tenant
-from shared.ports import Document, Drive, File, Filter, Merge, Objects, Store
+from shared.ports import Document, Drive, File, Filter, Merge, Objects, Store, Write
 
-from . import approval, pace, recent, sends
+from . import approval, feeds, listing, pace, recent, sends
 from .freeze import find, freeze, languages, letters
 from .preflight import FIELDS, SAMPLE, Audience, Checks, preflight, thawed
 from .preflight_report import Blocked, Report, checked
+from .rows import is_public
 from .segment import WAITING, rule_of
 from .tick import Tick
+from .views import with_views
 
 
 @dataclass(frozen=True)
 class Start:
-    """`assets`: where pictures of mails are put, None leaves them where they are. `pepper` makes the codes of approvals."""
+    """`assets`: where pictures of mails are put, None leaves them where they are. `feed` reads the feed of a mail. `pepper` makes the codes
+    of approvals."""
 
     store: Store
     objects: Objects
@@ -41,6 +44,7 @@ class Start:
     checks: Checks
     pepper: bytes = field(repr=False)
     assets: Assets | None
+    feed: feeds.Read | None
 
     async def due(self, campaign: Document, files: Sequence[File] | None, tick: Tick, gate: approval.Gate | None) -> bool:
         """Start a scheduled campaign when it is due; whether it runs then. `files`: None when they cannot be read; `gate`: None where
@@ -71,16 +75,17 @@ class Start:
         if due is None or due > tick.now:
             return None
         data = tick.campaigns[id].data
+        is_public(row.get("public", ""))
         rule = await rule_of(self.store, self.paths, row["segment"], due)
         if rule is None:
             if data.get("answer") != WAITING:
                 await tick.save(id, answered(WAITING, tick.now))
             return None
-        mail, expected, report = await self.fit(id, row, files)
+        mail, expected, report = await self.fit(id, row, files, data["review"].get("feeds", ()) if gate else ())
         if gate:
             new = self._code(id, data, mail, rule)
             other = new != data["review"]["code"]
-            changed = approval.review(data, "", new, expected, report, tick.now) if other else {}
+            changed = approval.review(data, "", new, mail, expected, report, tick.now) if other else {}
             due = await gate.passed(tick, id, changed, fresh=True)
             if due is None or due > tick.now:
                 return None
@@ -97,6 +102,7 @@ class Start:
         policy = dict(self.tenant.policy)
         if policy:
             policy["zone"] = policy.get("zone") or data["zone"]
+        mail = await with_views(self.objects, self.links, id, mail)
         changes = {
             "state": "running",
             "mail": mail,
@@ -113,10 +119,15 @@ class Start:
             "next_at": 0,
             "until": 0,
         }
-        changes |= answered(f"{sends.sending(data | changes)}. {report.sentence()}".strip(), tick.now)
+        wanted, listed = is_public(data["row"].get("public", "")), list[Write]()
+        if wanted:
+            listed = await listing.shown(self.store, self.paths, id, data | changes, tick.now)
+        changes["public"] = listing.SHOWN if listed else ""
+        said = [f"{sends.sending(data | changes)}.", report.sentence(), listing.UNSEEN * (wanted and not listed)]
+        changes |= answered(" ".join(filter(None, said)), tick.now)
         begun = Document(campaign.path, "", data | changes)
         changes["recent"] = await recent.first(self.store, self.paths, begun, tick.now)
-        await tick.save(id, changes)
+        await tick.save(id, changes, listed)
         await self.store.commit([Merge(self.paths.console, {f"audiences.{_digest(segment)}": expected})])
         for other in tick.campaigns:
             await tick.acquaint(other)  # before the first mail of this one
@@ -131,17 +142,20 @@ class Start:
         rule = await rule_of(self.store, self.paths, row["segment"], 0) or {}
         mark = approval.stamp(row, zone, rule, files, self.tenant.identity)
         if mark != data.get("review", {}).get("stamp"):
-            mail, expected, report = await self.fit(id, row, files)
+            mail, expected, report = await self.fit(id, row, files, data.get("review", {}).get("feeds", ()))
             new = self._code(id, data, mail, rule)
-            changes = approval.review(data, mark, new, expected, report, tick.now)
+            changes = approval.review(data, mark, new, mail, expected, report, tick.now)
         return await gate.passed(tick, id, changes)
 
     def _code(self, id: str, data: Mapping[str, Any], mail: Mapping[str, Any], rule: Mapping[str, str]) -> str:
         return approval.code(self.pepper, id, approval.seen(data["row"], data["zone"], mail, rule))
 
-    async def fit(self, campaign: str, row: Mapping[str, str], files: Sequence[File]) -> tuple[dict[str, Any], int, Report]:
-        """The mail of a row, frozen, how many it goes to, and what is worth a look; raises BadInput when it must not go."""
-        mail = await self.frozen(letters(files), row["template"], campaign, row["subject"])
+    async def fit(
+        self, campaign: str, row: Mapping[str, str], files: Sequence[File], known: Sequence[Mapping[str, str]] = ()
+    ) -> tuple[dict[str, Any], int, Report]:
+        """The mail of a row, frozen, how many it goes to, and what is worth a look; raises BadInput when it must not go. `known`: feeds
+        that were read for it before, see `feeds.noted`."""
+        mail = await self.frozen(letters(files), row["template"], campaign, row["subject"], known=known)
         segment = row["segment"]
         expected = await self.store.count(self.paths.subscribers, Filter(contains=("segments", segment)))
         if not expected:
@@ -173,9 +187,16 @@ class Start:
         return report
 
     async def frozen(
-        self, files: Sequence[File], wanted: str, campaign: str, subject: str = "", single: bool = False
+        self,
+        files: Sequence[File],
+        wanted: str,
+        campaign: str,
+        subject: str = "",
+        single: bool = False,
+        known: Sequence[Mapping[str, str]] = (),
     ) -> dict[str, Any]:
-        """The `mail` of what a cell names, with its languages, see `freeze`, which says what is raised."""
+        """The `mail` of what a cell names, with its languages, see `freeze`, which says what is raised. `known`: as of `fit`."""
+        read = None if campaign in SYSTEM else self.feed
         return await freeze(
             self.drive,
             self.objects,
@@ -188,6 +209,7 @@ class Start:
             spoken=languages(files, wanted),
             files=files,
             assets=self.assets,
+            feed=feeds.again(self.objects, known, read) if read else None,
         )
 
 

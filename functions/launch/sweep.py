@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from shared.errors import Conflict
 from shared.logs import metric
 from shared.model import batch
-from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.model.paths import SYSTEM, Paths
 from shared.paging import PAGE, every
 from shared.ports import Bus, Document, Filter, Merge, Store
 
@@ -99,7 +99,7 @@ async def _settle_one(store: Store, paths: Paths, campaign: str, found: Document
     doubtful = [i for i, state in enumerate(states) if state == batch.UNKNOWN]
     if found.data["state"] != "done":
         return len(doubtful), False
-    key = found.id.partition(".")[2] if campaign in (CONFIRM, WELCOME) else found.data["key"]
+    key = found.id.partition(".")[2] if campaign in SYSTEM else found.data["key"]
     ids = [f"{sids[i]}.{key}" if key else sids[i] for i in doubtful]
     known = await store.get_many([paths.delivery(campaign, id) for id in ids], ["labels"])
     for i, delivery in zip(doubtful, known, strict=True):

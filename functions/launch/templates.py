@@ -26,10 +26,10 @@ from shared.logs import log
 from shared.mail.assets import Assets
 from shared.mail.confined import compile
 from shared.mail.source import Identity, Source, language_of, read
-from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.model.paths import CONFIRM, SYSTEM, WELCOME, Paths
 from shared.ports import DOCUMENT, Clock, Create, Document, Drive, File, Merge, Store
 
-from .freeze import CONFIRM_URL, KNOWN, collected, find, is_aside, is_template, languages, letters, name_of, path_of
+from .freeze import CONFIRM_URL, KNOWN, PAGES, collected, find, is_aside, is_template, languages, letters, name_of, path_of
 
 MOST: Final = 300  # files in the document: 1 MiB is the most that Firestore keeps in one
 FEW: Final = 4  # tried out in a tick: a third of a second each
@@ -65,8 +65,14 @@ class Templates:
             return
         kept, self._kept = self._kept, None  # unknown, if this comes to nothing
         kept = kept or await store.get(paths.templates) or Document(paths.templates, "", {"files": {}, "more": 0})
+        aside = [one for one in files if is_aside(one) and one.folder.partition("/")[0].lower() != PAGES]
         trial = _Trial(
-            drive, links, identity, _digest([asdict(identity), *(asdict(one) for one in files if is_aside(one))]), assets, files
+            drive,
+            links,
+            identity,
+            _digest([asdict(identity), *map(asdict, aside)]),
+            assets,
+            files,
         )
         uses, templates = _uses(files), [file for file in files if is_template(file)]
         entries: dict[str, dict[str, Any]] = {}
@@ -126,7 +132,7 @@ class _Trial:
         blank["hash"] = hashlib.sha256(data).hexdigest()
         if before and all(before[name] == (blank | entry)[name] for name in ("hash", "about", "name", "kind")):
             return {**before, **entry}
-        single = use is not None and use[0] == CONFIRM
+        single = use is not None and use[0] != WELCOME
         source = Source(
             name=name_of(file),
             data=data,
@@ -139,7 +145,9 @@ class _Trial:
         try:
             subject = _subject(source)
             made_up = replace(source, subject="" if subject or use else "-")
-            outline = await asyncio.to_thread(compile, made_up, self.links, KNOWN, CONFIRM_URL if single else frozenset())
+            outline = await asyncio.to_thread(
+                compile, made_up, self.links, KNOWN, CONFIRM_URL if use and use[0] == CONFIRM else frozenset()
+            )
         except BadInput as error:
             return {**blank, **entry, "problem": str(error)[:_PROBLEM]}
         return {**blank, **entry, "subject": subject[:_SUBJECT], "variables": sorted(outline.variables)[:_VARIABLES]}
@@ -158,10 +166,10 @@ def _subject(source: Source) -> str:
 
 
 def _uses(files: Sequence[File]) -> dict[str, tuple[str, bool]]:
-    """File id -> (CONFIRM or WELCOME, whether it is the one that goes out), of the system's own mails."""
+    """File id -> (one of SYSTEM, whether it is the one that goes out), of the system's own mails."""
     top = [file for file in files if not file.folder]
     campaigns, found = {file.id for file in letters(files)}, dict[str, tuple[str, bool]]()
-    for name in (CONFIRM, WELCOME):
+    for name in SYSTEM:
         try:
             chosen = {find(top, name).id, *(file.id for file in languages(top, name).values())}
         except BadInput:

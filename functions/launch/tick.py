@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from shared.model import batch
 from shared.model.campaign import ENDED, answered, progress
 from shared.model.paths import Paths
 from shared.paging import every
-from shared.ports import Bus, Clock, Document, Filter, Objects, Store
+from shared.ports import Bus, Clock, Document, Filter, Objects, Store, Write
 
 from . import cut, pace, prepare, recent, sends
 from .allowance import Allowances
@@ -45,14 +45,14 @@ class Tick:
         """Milliseconds since the Unix epoch; reading a large audience takes minutes."""
         return self.clock.now()
 
-    async def save(self, id: str, changes: Mapping[str, Any]) -> None:
-        """Write whole fields of a campaign, if it is as last read."""
-        self.campaigns[id] = await save(self.store, self.campaigns[id], changes)
+    async def save(self, id: str, changes: Mapping[str, Any], more: Sequence[Write] = ()) -> None:
+        """Write whole fields of a campaign, if it is as last read, and `more` with them."""
+        self.campaigns[id] = await save(self.store, self.campaigns[id], changes, more)
 
     async def acquaint(self, id: str) -> None:
-        """Tell a campaign of the others whose mails count for its cap."""
+        """Tell a campaign of the others whose mails count for its readers."""
         campaign = self.campaigns[id]
-        if campaign.data["state"] in ("running", "paused") and recent.capped(campaign.data):
+        if campaign.data["state"] in ("running", "paused"):
             others = recent.of(campaign, self.campaigns.values())
             if others != campaign.data.get("recent", []):
                 await self.save(id, {"recent": others})

@@ -13,7 +13,8 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from shared.http import Response
-from shared.pages import HERE as SHARED
+from shared.model.face import ACCENT
+from shared.pages import style_of
 from shared.streams import HEADERS
 
 from .watch import LINE
@@ -34,7 +35,7 @@ REFRESH: Final = 60  # seconds, without JavaScript
 def _parts() -> tuple[Template, str, str, str]:
     """The template, its one style, its one script, and the policy that lets nothing else in."""
     environment = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    style = (SHARED / "style.css").read_text() + (_FOLDER / "live.css").read_text()
+    style = style_of(ACCENT) + (_FOLDER / "live.css").read_text()
     script = (_FOLDER / "live.js").read_text()
     policy = (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; connect-src 'self'; img-src data:; "

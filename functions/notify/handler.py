@@ -15,9 +15,9 @@ from shared.logs import log
 from shared.model.endpoint import SUBSCRIPTION, Endpoint
 from shared.model.event import Event
 from shared.model.paths import Paths
+from shared.outward import public
 from shared.ports import Clock, Secrets, Store
 
-from .addresses import public
 from .desk import Desk, Exchange
 from .payload import type_of
 

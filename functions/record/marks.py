@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shared.model.marks import EVERY, FEW, PROMPT, bucket, mark, window
-from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.model.paths import SYSTEM, Paths
 from shared.model.ref import MailRef
 from shared.ports import Clock, Merge
 
@@ -34,7 +34,7 @@ class Marks:
 
     def begin(self, mail: MailRef) -> Marking | None:
         """Before a delivery is written; None for a system mail, of which there is no report."""
-        if mail.campaign in (CONFIRM, WELCOME):
+        if mail.campaign in SYSTEM:
             return None
         at = self.clock.now()
         made = self._of(mail.campaign, window(at))

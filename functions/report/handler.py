@@ -26,7 +26,7 @@ GROWTH: Final = 2  # …and its age divided by this
 BUDGET: Final = 100_000  # ms of a tick, after which no range is begun; the longest one takes seconds
 PAGE: Final = 300
 CAMPAIGNS: Final = 100  # of one tick
-_CAMPAIGN: Final = ["frozen_at", "expected", "zone", "row", "mail"]
+_CAMPAIGN: Final = ["frozen_at", "expected", "zone", "row", "mail", "purged_at"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,9 @@ class Report:
         plan = await self.store.get(self.paths.campaign(campaign), _CAMPAIGN)
         if plan is None or "frozen_at" not in plan.data:
             log("WARNING", "deliveries of a campaign that is not there", campaign=campaign)
+            await self.store.commit([Merge(found.path, {"due": marks.NEVER}, if_version=found.version)])
+            return
+        if "purged_at" in plan.data:  # its deliveries are gone, or about to be: the report stays as it was made last
             await self.store.commit([Merge(found.path, {"due": marks.NEVER}, if_version=found.version)])
             return
         soonest = next_at(mark.get("last", 0), plan.data["frozen_at"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shared.links import Links
 from shared.mail.compile import Recipient
 from shared.model import batch
-from shared.model.paths import CONFIRM, WELCOME
+from shared.model.paths import ACCESS, CONFIRM, EXPORT, WELCOME
 from shared.model.ref import MailRef
 from shared.model.subscriber import LIFTABLE, country_of, in_segment, mailable
 
@@ -29,7 +29,10 @@ FIELDS = (
     "country",
     "located",
     "engaged_at",
+    "paused_until",
+    "frequency",
 )
+UNREACHABLE = frozenset({"hard_bounce", "complaint"})
 CONFIRM_LASTS = 7 * 86_400_000  # ms a confirmation link works
 
 
@@ -71,9 +74,11 @@ class Audience:
         reasons = set(subscriber.get("suppressed") or ())
         if self.campaign == CONFIRM:
             reasons -= LIFTABLE  # somebody who left asks to come back
+        if self.campaign in (ACCESS, EXPORT):
+            reasons &= UNREACHABLE  # who left may want to see, or change, what is kept
         if reasons:
             return batch.SUPPRESSED
-        if self.campaign == CONFIRM:
+        if self.campaign in (CONFIRM, ACCESS, EXPORT):
             return batch.HANDED
         if self.campaign == WELCOME:
             return batch.HANDED if mailable(subscriber) else batch.SKIPPED_LEFT
@@ -87,7 +92,7 @@ class Audience:
     def recipient(self, sid: str, subscriber: Mapping[str, Any], links: Links, now: int) -> Recipient:
         """What the template may use. A confirmation gets nothing that a visitor typed."""
         if self.campaign == CONFIRM:
-            url = links.confirm(sid, self.consent, now + CONFIRM_LASTS)
+            url = links.confirm(sid, self.consent, self.key, now + CONFIRM_LASTS)
             return Recipient(self.ref(sid), self._address(subscriber), {}, {"confirm_url": url})
         fields = {
             "name": subscriber.get("name", ""),

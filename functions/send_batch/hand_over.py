@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -14,7 +14,8 @@ from shared.errors import BadInput, BadTemplate, NotFound, Unavailable
 from shared.logs import log, metric
 from shared.model import batch, event
 from shared.model.event import Event
-from shared.ports import Outcome, Outgoing
+from shared.model.paths import EXPORT
+from shared.ports import Attachment, Outcome, Outgoing
 
 from .ledger import Ledger, Lost
 from .routes import Route
@@ -43,6 +44,14 @@ class HandOver:
         if not await self._in_their_languages(window):
             run.waiting = [*window.mails, *run.waiting]
             return
+        attached = await self._attached(window) if run.campaign == EXPORT else {}
+        if attached is None:
+            run.waiting = [*window.mails, *run.waiting]
+            return
+        if run.campaign == EXPORT:
+            window = Window(window.route, [mail for mail in window.mails if mail.position in attached])
+            if not window.mails:
+                return
         ledger, route, now = run.ledger, window.route, self.step.clock.now()
         run.windows += 1
         name, positions = route.provider.name, [mail.position for mail in window.mails]
@@ -50,7 +59,7 @@ class HandOver:
         if run.careful:
             ledger.hand(positions, name, now)
             await ledger.hold(now)
-        outgoing = self._compose(window)
+        outgoing = self._compose(window, attached)
         handed = [mail.position for mail, made in zip(window.mails, outgoing, strict=True) if made]
         if not handed:
             ledger.hand_back(name, len(positions) if run.careful else 0)
@@ -83,6 +92,28 @@ class HandOver:
             return False
         return True
 
+    async def _attached(self, window: Window) -> dict[int, tuple[Attachment, ...]] | None:
+        """What goes with each mail to a reader, by its position, without those that must not have it any more; None, with what stops the
+        turn, when it cannot be had. It is kept nowhere."""
+        from .personal import Personal
+        from .personal_files import attachments
+
+        run, step = self.run, self.step
+        found: dict[int, tuple[Attachment, ...]] = {}
+        for waiting in window.mails:
+            try:
+                held = await Personal(step.store, step.paths).of(waiting.sid, step.clock.now())
+            except Unavailable as error:
+                log("WARNING", str(error), campaign=run.campaign, batch=run.batch)
+                run.stop = "down"
+                return None
+            state = run.audience.judge(held.subscriber)  # erased meanwhile
+            if state == batch.HANDED:
+                found[waiting.position] = await asyncio.to_thread(attachments, held)
+            else:
+                run.ledger.states[waiting.position] = state
+        return found
+
     @contextlib.asynccontextmanager
     async def _lease_kept(self, ledger: Ledger) -> AsyncIterator[None]:
         """Renew the lease while a slow provider takes a window: a live window must not become `unknown`."""
@@ -106,7 +137,7 @@ class HandOver:
                 for renewal in renewals:
                     await renewal
 
-    def _compose(self, window: Window) -> list[Outgoing | None]:
+    def _compose(self, window: Window, attached: Mapping[int, tuple[Attachment, ...]]) -> list[Outgoing | None]:
         """The mails of a window; None for one that cannot be made, which has failed."""
         run, step = self.run, self.step
         now = step.clock.now()
@@ -120,11 +151,12 @@ class HandOver:
                 recipient = run.audience.recipient(waiting.sid, waiting.data, step.links, now)
                 ref = recipient.ref
                 back = step.links.return_path(ref, step.bounces) if step.bounces else ""
+                files = attached.get(waiting.position, ())
                 if form == "wire":
-                    made.append(Outgoing(recipient.address, mail.splice(recipient, date, step.sign), back, ref.text))
+                    made.append(Outgoing(recipient.address, mail.splice(recipient, date, step.sign, files), back, ref.text))
                 else:
                     letter, values = mail.letter(recipient, date)
-                    made.append(Outgoing(recipient.address, b"", back, ref.text, letter, values))
+                    made.append(Outgoing(recipient.address, b"", back, ref.text, letter, values, files))
             except Exception as error:  # this reader's values break the template: nobody else waits for that
                 why = str(error) if isinstance(error, BadInput) else type(error).__name__
                 bugs |= set() if isinstance(error, BadInput) else {why}

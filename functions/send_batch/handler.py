@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from shared.errors import BadInput, BadTemplate, Conflict, NotFound, Unavailable
@@ -23,7 +23,7 @@ from shared.logs import log
 from shared.mail.compile import Sign
 from shared.model import batch
 from shared.model.campaign import answered
-from shared.model.paths import CONFIRM, TEST, WELCOME, MailTests, Paths
+from shared.model.paths import CONFIRM, SYSTEM, TEST, MailTests, Paths
 from shared.model.ref import CAMPAIGN_ID
 from shared.ports import Bus, Clock, Document, Merge, Outcome, Stop, Store
 
@@ -31,6 +31,7 @@ from .audience import Audience
 from .ending import Ending
 from .hand_over import BROKEN
 from .ledger import Ledger, Lost
+from .limits import Limits
 from .mails import Mails
 from .policy import Policy, Quiet
 from .routes import Routes
@@ -85,7 +86,7 @@ class SendBatch:
 
     async def _begin(self, campaign: str, name: str, consent: str, stopping: Stop) -> Run | None:
         """Read what is needed; None when there is nothing to do now."""
-        single = campaign in (CONFIRM, WELCOME)
+        single = campaign in SYSTEM
         path = self.paths.batch(campaign, name)
         plan, found = await self.store.get_many([self.paths.campaign(campaign), path])
         plan = found if campaign == TEST else plan  # which is its own campaign, see MailTests
@@ -141,6 +142,8 @@ class SendBatch:
             stopping=stopping,
             quiet=None if single else Quiet.of(data),
             contacts=None if single else await self._policy.contacts(data, ledger.source, batch.sids(ledger.roster), now),
+            ask_seldom=partial(self._policy.seldom, campaign, data, ledger.source, batch.sids(ledger.roster), ledger.key),
+            limits=self._limits if campaign == CONFIRM else None,
             before=before,
         )
 
@@ -148,11 +151,17 @@ class SendBatch:
     def _policy(self) -> Policy:
         return Policy(self.store, self.paths)
 
+    @cached_property
+    def _limits(self) -> Limits:
+        return Limits(self.store, self.paths)
+
     async def _left_since(self, sid: str, confirmation: Document) -> bool:
-        """Whether somebody left after the day's confirmation: who comes back the same day gets one more. Nobody else can make
-        them leave, so this is no way around the daily cap."""
-        suppression = await self.store.get(self.paths.suppression(sid), ["unsubscribed_at"])
-        return suppression is not None and suppression.data.get("unsubscribed_at", 0) > confirmation.data["ended_at"]
+        """Whether somebody left, or had themselves erased, after the day's confirmation: who comes back the same day gets one more. Nobody
+        else can make them, so this is no way around the daily cap."""
+        suppression = await self.store.get(self.paths.suppression(sid), ["left_at", "erased_at"])
+        data = suppression.data if suppression else {}
+        left_at: int = max(data.get("left_at", 0), data.get("erased_at", 0))
+        return left_at > int(confirmation.data["ended_at"])
 
     async def _ask_about(self, campaign: str, ledger: Ledger, unknown: Sequence[int], key: str) -> None:
         """Settle what a worker left unknown with those providers that can tell whether they have a mail. What they do not have stays
@@ -176,7 +185,7 @@ class SendBatch:
         """Our fault, not the readers': stop the campaign, if it is still running, and say so beside its row."""
         log("ERROR", sentence, campaign=campaign)
         found = await self.store.get(self.paths.campaign(campaign), ["state"])
-        if campaign in (CONFIRM, WELCOME) or found is None or found.data["state"] != "running":
+        if campaign in SYSTEM or found is None or found.data["state"] != "running":
             return
         changes = {"state": "paused", **answered(sentence, self.clock.now())}
         try:

@@ -1,4 +1,5 @@
-"""The contact policy, asked once for each batch: who has had, or is about to get, enough mails; and whose night it is.
+"""The contact policy, asked once for each batch: who has had, or is about to get, enough mails; who wants them seldom; and whose night
+it is.
 
 Nothing is written for a recipient. What other campaigns mailed stands in their ledgers: those batches of theirs that may hold this
 batch's readers are read, and kept when their campaign has ended.
@@ -7,7 +8,7 @@ batch's readers are read, and kept when their campaign has ended.
 from __future__ import annotations
 
 import struct
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,10 @@ KEPT: Final = 400  # batch documents of ended campaigns
 CAMPAIGNS: Final = 4  # that were cut as rosters
 DAY: Final = 86_400_000
 PAGE: Final = 300
+SELDOM: Final[Mapping[str, int]] = {
+    "weekly": 7,
+    "monthly": 30,
+}  # a reader's `frequency` -> UTC days in a row with at most one mail
 _MAILED: Final = frozenset({batch.HANDED, batch.SENT, batch.UNKNOWN, batch.DEFERRED})
 _FIELDS: Final = ["sids", "states", "times", "state"]
 
@@ -47,8 +52,9 @@ class Coming:
 class Contacts:
     """What counts against one batch's readers."""
 
-    cap: int
-    had: Counter[str] = field(default_factory=Counter)  # sid -> mails
+    cap: int = 0
+    since: int = 0  # ms from which mails count for the cap
+    had: dict[str, list[int]] = field(default_factory=dict)  # sid -> when mails went (ms), NEVER for those on their way
     coming: list[Coming] = field(default_factory=list)
 
     @property
@@ -57,15 +63,24 @@ class Contacts:
         return {name for campaign in self.coming if campaign.rule for name in campaign.rule.fields}
 
     def enough(self, sid: str, subscriber: Mapping[str, Any]) -> bool:
-        """Whether the reader must not get another one."""
-        count = self.had[sid]
+        """Whether the cap lets the reader have no other one."""
+        return self._count(sid, subscriber, self.since) >= self.cap
+
+    def too_soon(self, sid: str, subscriber: Mapping[str, Any], now: int) -> bool:
+        """Whether the reader has had the one mail of these 7, or 30, days. They are UTC days, and not hours: what goes every Tuesday at
+        nine goes to who wants one a week."""
+        days = SELDOM[subscriber["frequency"]]
+        return self._count(sid, subscriber, (now // DAY - days + 1) * DAY) > 0
+
+    def _count(self, sid: str, subscriber: Mapping[str, Any], since: int) -> int:
+        count = sum(at >= since for at in self.had.get(sid, ()))
         for campaign in self.coming:
             count += (
                 sid not in campaign.decided
                 and subscriber.get("confirmed_at", 0) <= campaign.frozen_at
                 and in_segment(subscriber, campaign.segment, campaign.rule, campaign.frozen_at)
             )
-        return count >= self.cap
+        return count
 
 
 @dataclass
@@ -83,23 +98,41 @@ class Policy:
         """What counts for the readers of a batch: `sids` when they are known (a roster), else those of the range `source`. None without
         a cap. Raises Unavailable."""
         policy = plan.get("policy") or {}
-        cap, recent = policy.get("cap", 0), plan.get("recent", [])
-        if not cap or not recent:
+        cap, near = policy.get("cap", 0), [item for item in plan.get("recent", []) if not item.get("far")]
+        if not cap or not near:
             return None
-        found = Contacts(cap)
-        since = now - policy.get("days", 1) * DAY
+        return await self._found(Contacts(cap, now - policy.get("days", 1) * DAY), near, source, sids)
+
+    async def seldom(
+        self, campaign: str, plan: Mapping[str, Any], source: Mapping[str, Any], sids: Sequence[str], key: str
+    ) -> Contacts:
+        """What counts for those of a batch's readers who want mails seldom: as `contacts`, and the campaign's own sends before that of
+        `key`. Raises Unavailable."""
+        recent: list[Mapping[str, Any]] = list(plan.get("recent", []))
+        if before := [send for send in plan.get("sends", []) if send["key"] != key] if key else []:
+            recent.append({"id": campaign, "sends": before})
+        return await self._found(Contacts(), recent, source, sids, self.paths.batch(campaign, f"{key}-") if key else "")
+
+    async def _found(
+        self, found: Contacts, recent: Sequence[Mapping[str, Any]], source: Mapping[str, Any], sids: Sequence[str], but: str = ""
+    ) -> Contacts:
+        """`found`, with what the ledgers say; `but` those whose paths begin so."""
+        if not recent:
+            return found
         campaigns = await self.store.get_many([self.paths.campaign(item["id"]) for item in recent], ["state"])
         for item, campaign in zip(recent, campaigns, strict=True):
             ended = campaign is None or campaign.data.get("state") in ENDED
             decided: set[str] = set()
             for ledger in await self._ledgers(item, source, sids, ended):
+                if but and ledger.path.startswith(but):
+                    continue
                 times = struct.unpack(
                     f">{len(ledger.data['states'])}I", ledger.data.get("times") or bytes(4 * len(ledger.data["states"]))
                 )
                 for sid, state, at in zip(batch.sids(ledger.data["sids"]), ledger.data["states"], times, strict=True):
                     decided.add(sid)
-                    if state in _MAILED and (at * 1000 >= since or not at):
-                        found.had[sid] += 1
+                    if state in _MAILED:
+                        found.had.setdefault(sid, []).append(at * 1000 if at else batch.NEVER)
             if item.get("ahead") and not ended:
                 rule = rule_of(item.get("rule", ""))
                 found.coming.append(Coming(item["segment"], rule, item["frozen_at"], frozenset(decided)))

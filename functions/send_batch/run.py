@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, NamedTuple
@@ -12,11 +12,12 @@ from shared.logs import metric
 from shared.mail.compile import CompiledMail
 from shared.mail.source import best
 from shared.model import batch
-from shared.model.paths import CONFIRM, WELCOME
+from shared.model.paths import SYSTEM, TEST
 from shared.ports import Document, Kind, Stop
 
 from .audience import Audience
 from .ledger import Ledger
+from .limits import Held, Limits
 from .policy import Contacts, Quiet
 from .routes import Route
 
@@ -77,6 +78,11 @@ class Run:
     stopping: Stop
     contacts: Contacts | None = None
     quiet: Quiet | None = None
+    limits: Limits | None = None  # of a confirmation
+    held: Held | None = None  # by these
+    ask_seldom: Callable[[], Awaitable[Contacts]] | None = None  # what counts for readers who want mails seldom
+    seldom: Contacts | None = None  # that, asked for when there was one
+    fuller: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # sid -> one of them, with what `seldom` needs besides
     before: Mapping[str, int] = field(default_factory=dict)  # end state -> mails, when this turn began
     waiting: list[Waiting] = field(default_factory=list)
     stale: list[int] = field(default_factory=list)  # of those that could go, whoever was read too long ago
@@ -103,7 +109,12 @@ class Run:
     @property
     def kind(self) -> str:
         """What sort of mail, as the metrics have it."""
-        return self.campaign if self.campaign in (CONFIRM, WELCOME) else "campaign"
+        return self.campaign if self.campaign in SYSTEM else "campaign"
+
+    @property
+    def heeded(self) -> bool:
+        """Whether a reader's pause and frequency count."""
+        return self.kind == "campaign" and self.campaign != TEST
 
     def language(self, reader: Mapping[str, Any]) -> str:
         """Which of `mails` somebody gets."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import Denied, Unavailable
 from shared.logs import log
@@ -16,6 +16,8 @@ from shared.model import batch
 from shared.ports import Document, Filter
 
 from .hand_over import HandOver
+from .limits import Asking, Limits
+from .policy import SELDOM
 from .routes import Route, Shut
 from .run import BACK_OFF, Run, Waiting, Window
 
@@ -119,21 +121,61 @@ class Turn:
             start = ledger.add(sids, bytes([batch.DEFERRED]) * len(sids))
             positions = list(range(start, start + len(sids)))
         now = step.clock.now()
+        if run.state != "cancelled":
+            await self._ask_more(positions, found, now)
         for position, sid, document in zip(positions, sids, found, strict=True):
-            data = document.data if document else None
-            state = batch.CANCELLED if run.state == "cancelled" else run.audience.judge(data)
-            if state == batch.HANDED and data is not None:
-                state = batch.DEFERRED
-                if run.contacts and run.contacts.enough(sid, data):
-                    state = batch.SKIPPED_CAPPED
-                elif run.quiet and (awake := run.quiet.until(data, now)):
-                    run.awake_at = min(run.awake_at or awake, awake)
-                else:
-                    run.waiting.append(Waiting(position, sid, data))
+            state = self._judge(position, sid, document.data if document else None, now)
             ledger.states[position] = state
             if state != batch.DEFERRED:
                 ledger.note(position, "", now)
         return bool(sids)
+
+    def _judge(self, position: int, sid: str, data: Mapping[str, Any] | None, now: int) -> int:
+        """What becomes of a reader just read: an end state, or DEFERRED; who can be mailed now is in `run.waiting` then."""
+        run = self.run
+        state = batch.CANCELLED if run.state == "cancelled" else run.audience.judge(data)
+        if state != batch.HANDED or data is None:
+            return state
+        if run.heeded and data.get("paused_until", 0) > now:
+            return batch.SKIPPED_RESTING
+        if run.contacts and run.contacts.enough(sid, data):
+            return batch.SKIPPED_CAPPED
+        if run.seldom and data.get("frequency") in SELDOM and run.seldom.too_soon(sid, run.fuller.get(sid, data), now):
+            return batch.SKIPPED_RESTING
+        if run.held and not run.held.until:
+            return batch.SKIPPED_CROWDED
+        if awake := run.held.until if run.held else run.quiet.until(data, now) if run.quiet else 0:
+            run.awake_at = min(run.awake_at or awake, awake)
+        else:
+            run.waiting.append(Waiting(position, sid, data))
+        return batch.DEFERRED
+
+    async def _ask_more(self, positions: Sequence[int], found: Sequence[Document | None], now: int) -> None:
+        """What takes more reads: has a confirmation its place, and what have those had who want mails seldom."""
+        run = self.run
+        if run.limits and found and found[0] and run.audience.judge(found[0].data) == batch.HANDED:
+            await self._take_place(run.limits, positions[0], found[0], now)
+        if not (run.heeded and run.ask_seldom):
+            return
+        readers = [one for one in found if one and one.data.get("frequency") in SELDOM]
+        if readers:
+            run.seldom = run.seldom or await run.ask_seldom()
+            if run.seldom.fields - set(run.fields):
+                fields = [*run.fields, *run.seldom.fields]
+                fuller = await self.step.store.get_many([one.path for one in readers], fields)
+                run.fuller = {one.id: one.data for one in fuller if one}
+
+    async def _take_place(self, limits: Limits, position: int, reader: Document, now: int) -> None:
+        """Among this hour's confirmations of a network and a domain, or note since when it waits for one."""
+        run, ledger = self.run, self.run.ledger
+        since = ledger.refused.get(str(position), 0) if ledger.codes.get(str(position)) == batch.CROWDED else 0
+        address = str(reader.data.get("asked") or reader.data.get("address") or "")
+        run.held = await limits.ask(Asking(reader.id, run.audience.consent, address, run.audience.key, since), now)
+        crowded = run.held is not None and run.held.why != "contended"
+        if crowded != bool(since) and not (run.held and since):  # what was noted before is over
+            ledger.note(position, "", now)
+        if crowded:
+            ledger.note(position, batch.CROWDED, now)
 
     def _limit(self) -> int:
         """How many readers to look at: not more than can be mailed soon, so that what was read is still true then; 0 for nobody now."""

@@ -16,14 +16,16 @@ from shared.logs import log
 from shared.model import console
 from shared.model.cells import quote, short, stored
 from shared.model.moments import CLOCK, moment
-from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.model.paths import SYSTEM, Paths
 from shared.ports import Clock, Drive, Merge, Minimum, Rows, Sheet, Store
 
 from . import imports, preflight, segments, tabs
 from .answers import Answers
+from .erased import Erased
 from .import_files import ImportFiles
 from .import_tab import PROGRESS, ImportTab, Taken
 from .reports import Reports
+from .settings_tab import SettingsTab
 from .tabs import Cell, Tally
 from .templates import Templates
 from .workbook import HEADERS, Book, ensure
@@ -62,6 +64,14 @@ class SyncSheet:
             return None
         return ImportFiles(self.store, self.sheet, self.clock, self.paths, self.pepper, self.drive, self.folder)
 
+    @cached_property
+    def _settings_tab(self) -> SettingsTab:
+        return SettingsTab(self.store, self.paths, self.drive)
+
+    @cached_property
+    def _erased(self) -> Erased:
+        return Erased(self.store, self.sheet, self.paths, self.pepper, self._import_files)
+
     async def handle(self) -> None:
         """One tick. Raises Unavailable when the Sheet does not answer: the next tick shows what this one could not, and Activity says how
         long that took."""
@@ -91,6 +101,7 @@ class SyncSheet:
 
     async def _tick(self) -> str:
         """The workbook's time zone."""
+        tenant = await self.store.get(self.paths.tenant, ["face"])
         book = await ensure(self.sheet)
         zone, results, dashboard = book.zone, book.rows[console.RESULTS], book.rows[console.DASHBOARD]
         notices: list[str] = []
@@ -100,9 +111,16 @@ class SyncSheet:
             notices += tabs.unusable(book.rows[console.CAMPAIGNS])
         except BadInput as error:
             notices.append(str(error))
+        book.rows[console.IMPORT] = await self._erased.tick(book.rows[console.IMPORT])
         came = await self._import(book, notices)
         if self._import_files and (imported := self._import_files.table(zone)) is not None:
             self._differ(console.IMPORTS, imported, book.rows[console.IMPORTS], updates, stale)
+        files = self._import_files.listed if self._import_files else None
+        face = await self._settings_tab.tick(tenant, book, files)
+        notices += face.notices
+        for tab, answers in face.answers.items():
+            self._differ(tab, answers, book.rows[tab], updates, stale)
+        updates |= face.fills
         try:
             held, now = book.rows[console.SEGMENT_RESULTS], self.clock.now()
             counted = await segments.run(self.store, self.paths, book.rows[console.SEGMENTS], zone, now)
@@ -122,19 +140,20 @@ class SyncSheet:
             self._differ(console.REPORTS, *broken_down, updates, stale)
         board = tabs.dashboard(people, rows, notices)
         changed = self._differ(console.DASHBOARD, board, dashboard, updates, stale)
-        if book.mended or (changed and _people(dashboard) != _people(_text(board))):
+        if book.mended or self._erased.some or (changed and _people(dashboard) != _people(_text(board))):
             for tab, shown in (
                 (console.SUBSCRIBERS, await tabs.subscribers(self.store, self.paths, zone)),
                 (console.SUPPRESSIONS, await tabs.suppressions(self.store, self.paths, zone)),
             ):
                 updates[f"{tab}!A2"] = shown
                 stale.append(f"{tab}!A{len(shown) + 2}:Z")
-        await self._tell(lines, zone)
+        await self._tell([*face.lines, *lines], zone)
         if updates:
             await self.sheet.write({place: cells for place, cells in updates.items() if cells})
         if stale:
             await self.sheet.clear(stale)
         self._reports.written()
+        await self._erased.told()
         return zone
 
     async def _tell(self, lines: Sequence[str], zone: str) -> None:
@@ -178,9 +197,9 @@ class SyncSheet:
         rows: list[list[Cell]] = []
         lines: list[str] = []
         found = await self._campaigns.read(self.store, self.paths, self.refresh, self.clock.now())
-        for system in (one for one in found if one.id in (CONFIRM, WELCOME)):
+        for system in (one for one in found if one.id in SYSTEM):
             notices += [f"The {system.id} mail: {system.data['answer']}"] if system.data.get("answer") else []
-        campaigns, part = tabs.newest([one for one in found if one.id not in (CONFIRM, WELCOME)])
+        campaigns, part = tabs.newest([one for one in found if one.id not in SYSTEM])
         for campaign in campaigns:
             answer = campaign.data.get("answer", "")
             was = before.get(campaign.id, [])
@@ -217,5 +236,5 @@ def _padded(rows: Sequence[Sequence[Cell]], width: int) -> list[list[Cell]]:
 
 def _people(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     """The Dashboard's rows that count subscribers."""
-    names = ("Mailable", "Waiting", "Unsubscribed", "Bounced", "Complained")
+    names = ("Mailable", "Waiting", "Unsubscribed", "Bounced", "Erased", "Complained")
     return [list(row) for row in rows if row and row[0].startswith(names)]

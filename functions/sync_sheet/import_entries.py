@@ -22,6 +22,7 @@ from shared.ports import Create, Document, File, Merge, Store
 from . import imports
 from .tabs import Cell
 
+ERASED = "It holds addresses that their owners had erased: delete it, and empty the bin of Drive."
 GONE = "The file was taken out of the folder before it was done."
 
 
@@ -41,9 +42,11 @@ class Entry:
     rejected: int = 0
     note: str = ""
     finished_at: int = 0
+    erased: bool = False  # whether it holds addresses whose owners had them erased
 
     def after(self, answers: Iterable[str]) -> Entry:
         """The entry once the rows that got these answers are done."""
+        answers = list(answers)
         kinds = Counter(map(imports.kind, answers))
         return replace(
             self,
@@ -51,11 +54,13 @@ class Entry:
             imported=self.imported + kinds["imported"],
             updated=self.updated + kinds["updated"],
             rejected=self.rejected + kinds["rejected"],
+            erased=self.erased or any(map(imports.of_erased, answers)),
         )
 
     def cells(self, zone: str) -> list[Cell]:
         """Its row of Imports."""
-        states = {"done": f"Done. {self.note}".strip(), "running": "Running." if self.rows else "Waiting."}
+        note = f"{self.note} {ERASED}".strip() if self.erased else self.note
+        states = {"done": f"Done. {note}".strip(), "running": "Running." if self.rows else "Waiting."}
         state = states.get(self.state, f"{'Stopped' if self.rows else 'Not imported'}. {self.state}")
         counts: list[Cell] = [self.rows, self.done, self.imported, self.updated, self.rejected] if self.rows else [""] * 5
         return [short(self.name), *counts, state, moment(self.finished_at, zone)]

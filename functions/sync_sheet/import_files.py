@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.errors import BadInput, Conflict, NotFound, Unavailable
@@ -20,7 +20,7 @@ from shared.ports import Clock, Drive, File, Sheet, Store
 
 from . import csv_file, imports
 from .answers import FILE, Answers
-from .import_entries import GONE, Entry, Held, key_of, version_of
+from .import_entries import ERASED, GONE, Entry, Held, key_of, version_of
 from .import_tab import PROGRESS, Taken, Tell
 from .tabs import Cell
 
@@ -53,47 +53,71 @@ class ImportFiles:
     pepper: bytes
     drive: Drive
     folder: str
+    listed: Sequence[File] | None = field(default=None, init=False)  # all files, None when the last tick could not list them
     _settled: tuple[tuple[str, ...], ...] | None = field(default=None, init=False)  # the listing of which nothing is left to do
-    _entries: list[Entry] | None = field(default=None, init=False)  # as last read or written
+    _entries: dict[str, Entry] | None = field(default=None, init=False)  # by key, as last read or written
     _opened: dict[str, Opened] = field(default_factory=dict, init=False)  # the one that is on its way
 
     async def tick(self, answers: Answers, until: int, most: int, tell: Tell) -> Taken:
         """Go on with the files until it is `until` (ms), at most `most` rows. One listing; a read of the store when it is not as it was."""
+        self.listed = None
         try:
-            listed = [file for file in await self.drive.list(self.folder) if _wanted(file)]
+            self.listed = await self.drive.list(self.folder)
         except Unavailable as error:
             log("WARNING", f"files are left to the next tick: {error}")
             return Taken()
         except (BadInput, NotFound) as error:
             log("ERROR", f"the templates folder cannot be listed: {error}")
             return Taken(notices=(UNREADABLE,))
+        listed = [file for file in self.listed if _wanted(file)]
         files = sorted(listed, key=lambda file: (file.modified, file.id))[-NEWEST:]
         many = (f"Imports: only the newest {NEWEST} files are looked at. Take old ones out of the folder.",)
         notices = many if len(listed) > NEWEST else ()
         listing = tuple((file.id, version_of(file)) for file in files)
         if listing == self._settled:
-            return Taken(notices=notices)
+            return Taken(notices=(*self._erased(files), *notices))
         held = Held.of(self.store, self.paths.imports, await self.store.get(self.paths.imports))
-        self._entries = list(held.files.values())
+        self._entries = held.files
         taken, now = Taken(), self.clock.now()
         if (held.waiting(files) or held.gone(files)) and held.lease <= now < until and most > 0:
             try:
                 taken = await self._work(files, held, answers, until, most, tell)
             except Conflict as error:
                 log("WARNING", f"left to the next tick, another one is at it: {error}")
-            self._entries = list(held.files.values())
+            self._entries = held.files
         if not held.waiting(files) and not held.gone(files):
             self._settled = listing
             self._opened.clear()
-        going = [entry for entry in self._entries if entry.state == "running" and entry.rows]
+        going = [entry for entry in self._entries.values() if entry.state == "running" and entry.rows]
         progress = (f"Import of {short(entry.name)}: {entry.done:,} of {entry.rows:,} {PROGRESS}" for entry in going)
-        return replace(taken, notices=(*progress, *notices))
+        return replace(taken, notices=(*progress, *self._erased(files), *notices))
+
+    async def mark(self, names: Collection[str]) -> bool:
+        """Note of files, by name, that they hold addresses which were erased since; whether that is done."""
+        held = Held.of(self.store, self.paths.imports, await self.store.get(self.paths.imports))
+        theirs = [key for key, entry in held.files.items() if _page(entry.name) in names and not entry.erased]
+        if theirs and held.lease > self.clock.now():
+            return False
+        held.files |= {key: replace(held.files[key], erased=True) for key in theirs}
+        try:
+            if theirs:
+                await held.save()
+        except Conflict:
+            return False
+        self._settled = None
+        return True
+
+    def _erased(self, files: Sequence[File]) -> list[str]:
+        """What the Dashboard says of files that are still there."""
+        held = self._entries or {}
+        names = [short(file.name) for file in files if (entry := held.get(key_of(file))) and entry.erased]
+        return [f"Imports: {name}. {ERASED}" for name in names]
 
     def table(self, zone: str) -> list[list[Cell]] | None:
         """The rows of Imports, newest first; None while this process has not looked at them."""
         if self._entries is None:
             return None
-        newest = sorted(self._entries, key=lambda entry: (-entry.began_at, entry.name))
+        newest = sorted(self._entries.values(), key=lambda entry: (-entry.began_at, entry.name))
         return [entry.cells(zone) for entry in newest]
 
     async def _work(self, files: Sequence[File], held: Held, answers: Answers, until: int, most: int, tell: Tell) -> Taken:
@@ -134,7 +158,7 @@ class ImportFiles:
             return Taken()
         if not entry.done:
             answers.forget(FILE + key)
-        origin = imports.Origin(f"{FOLDER}/{file.name}"[:200], "line", lambda row: _hash(file.id, row))
+        origin = imports.Origin(f"{FOLDER}/{_page(file.name)}", "line", lambda row: _hash(file.id, row))
         rows, came = 0, False
         while rows < most and entry.done < len(opened.rows) and (not rows or self.clock.now() < until):
             group = opened.rows[entry.done : entry.done + min(imports.ANSWERS, most - rows)]
@@ -199,6 +223,11 @@ class ImportFiles:
                 break
         whole = next((n for n, row in enumerate(group) if row["ID"] not in found), len(group))
         return {row["ID"]: found[row["ID"]] for row in group[:whole]}
+
+
+def _page(name: str) -> str:
+    """A file's name as consents keep it, and notes of erasures (shared/model/erasure.py)."""
+    return name[: 200 - len(FOLDER) - 1]
 
 
 def _wanted(file: File) -> bool:

@@ -6,7 +6,7 @@ A row that was answered is known by its answer, so a tick that is cut off does a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.errors import BadInput
@@ -14,7 +14,7 @@ from shared.logs import metric
 from shared.model.paths import Paths
 from shared.ports import Clock, Sheet, Store
 
-from . import imports
+from . import erased, imports
 from .answers import Answers
 
 PROGRESS = "rows done."  # how a notice on the Dashboard ends while an import is on its way
@@ -58,6 +58,7 @@ class ImportTab:
             return Taken(notices=notices)
         answers.trim(row["ID"] for row in filled)
         found = await self._take(filled, waiting[: imports.MOST], answers, until)
+        await self._blank(tab, waiting, found)
         good = sum(not answer.startswith("Rejected") for answer in found.values())
         left = sum(row["ID"] not in found for row in waiting)
         metric("import", {"import_accepted": good, "import_rejected": len(found) - good}, left=left)
@@ -70,6 +71,12 @@ class ImportTab:
         if left:
             notices = (f"Import: {len(filled) - left:,} of {len(filled):,} {PROGRESS}", *notices)
         return Taken(len(found), good > 0, notices)
+
+    async def _blank(self, tab: Sequence[Sequence[str]], waiting: Sequence[imports.Row], found: Mapping[str, str]) -> None:
+        """Take out of the tab whose addresses were erased before they were pasted. Until that is done the rows wait for their answers."""
+        theirs = {imports.spelling(row["Email"]) for row in waiting if imports.of_erased(found.get(row["ID"], ""))}
+        if theirs - {imports.ERASED}:
+            await erased.blank(self.sheet, tab, lambda rows: erased.spelled(rows, theirs))
 
     async def _take(
         self, filled: Sequence[imports.Row], waiting: Sequence[imports.Row], answers: Answers, until: int
@@ -86,7 +93,8 @@ class ImportTab:
             taken = await imports.take(self.store, self.paths, self.pepper, rows, first, imports.TAB, self.clock.now())
             for row in rows:
                 if answer := taken.get(row["ID"]):
-                    answers.put(row["ID"], answer, imports.digest(row))
+                    blanked = {**row, "Email": imports.ERASED, "Name": ""} if imports.of_erased(answer) else row
+                    answers.put(row["ID"], answer, imports.digest(blanked))
             found |= taken
         return found
 

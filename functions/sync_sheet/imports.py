@@ -29,7 +29,9 @@ WORDS = {
     "hard_bounce": "mail to it bounced for good",
     "soft_bounces": "mail to it bounced too often",
     "unsubscribed": "it has left",
+    "erased": "its owner had it erased",
 }
+ERASED = "erased"  # what stands in a row's Email, and in no other cell of it, when its owner had it erased
 KINDS = ("imported", "updated", "rejected")  # of answers: how each begins, in lower case
 
 
@@ -109,6 +111,8 @@ def _checked(row: Row) -> str:
     """The address of a row that can be stored."""
     if row.get("Problem"):
         raise BadInput(row["Problem"])
+    if row["Email"] == ERASED:
+        raise BadInput(_off("erased"))
     address = parse(row["Email"])
     name = " ".join(row["Name"].split())
     if len(name) > 100 or not printable_name(name):
@@ -170,9 +174,9 @@ async def take(
     changes: list[Write] = []
     writing: list[tuple[Contact, str]] = []
     for found, document in zip(contacts, known, strict=True):
-        reason = strongest(document.data.get("suppressed") or ()) if document else None
-        if reason:
-            answers[found.row] = f"Rejected: {WORDS[reason]}, and stays off the list."
+        reasons = (document.data.get("suppressed") or ()) if document else ()
+        if reason := "erased" if "erased" in reasons else strongest(reasons):
+            answers[found.row] = f"Rejected: {_off(reason)}"
             continue
         consent = f"import-{hashes[found.row]}"
         shown = {"at": Minimum(now), "source": found.source, "page": origin.page, "row": found.row}
@@ -187,6 +191,15 @@ async def take(
         if isinstance(ok, str) and isinstance(next(written), str):
             answers[found.row] = answer
     return answers
+
+
+def of_erased(answer: str) -> bool:
+    """Whether a row was rejected because its owner had the address erased."""
+    return answer == f"Rejected: {_off('erased')}"
+
+
+def _off(reason: str) -> str:
+    return f"{WORDS[reason]}, and stays off the list."
 
 
 def totals(answers: Iterable[str]) -> str:
@@ -210,14 +223,16 @@ def _left_out(tags: Sequence[str]) -> str:
 
 def _write(paths: Paths, found: Contact, document: Document | None, consent: str, now: int) -> Write:
     held: Mapping[str, Any] = document.data if document else {}
+    chosen: Mapping[str, Mapping[str, Any]] = held.get("topics") or {}
     fresh = {
         "address": found.address,
         "name": found.name or held.get("name", ""),
         "language": found.language or held.get("language", ""),
-        "tags": list(dict.fromkeys([*held.get("tags", []), *found.tags])),
+        "tags": list(dict.fromkeys([*held.get("tags", []), *(tag for tag in found.tags if chosen.get(tag, {}).get("on", True))])),
         "status": CONFIRMED,
         "created_at": held.get("created_at", now),
         "confirmed_at": held.get("confirmed_at", now),
+        "consented_at": held.get("consented_at", now),
         "consent": held.get("consent", consent),
     }
     fresh["segments"] = segments_of({**fresh, "suppressed": [], "segments": held.get("segments", [])})

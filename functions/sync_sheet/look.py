@@ -27,6 +27,8 @@ GUIDE: Final = (
     "Pause holds it, Cancel stops it for good.",
     "7. Read the results: in the row and on the Dashboard, which has the notices, too.",
     "8. Send again or put away: when a campaign has ended, choose Retry failures, Resend to non-openers or Archive.",
+    "9. Make the pages yours: the tab Settings has your colour, your logo and the rules of the sign-up form, the tab Topics what readers "
+    "can choose. What the pages say stands in the folder pages.",
     "Stuck? Read the Answer beside your row and the notices on the Dashboard, or ask the person who set this workbook up.",
 )
 GUARD: Final = "The system writes here and would overwrite your change. Copy what you need to a tab of your own."
@@ -37,6 +39,7 @@ _STATES: Final[tuple[tuple[str, Tone], ...]] = (
 )
 _IMPORTED: Final[tuple[tuple[str, Tone], ...]] = (("Imported", "good"), ("Updated", "good"), ("Rejected", "bad"))
 _PREFLIGHT: Final[tuple[tuple[str, Tone], ...]] = (("Passed", "good"), ("…fault", "bad"))
+_SET: Final[tuple[tuple[str, Tone], ...]] = (("In force", "good"), ("As it comes", "good"), ("…Until then", "bad"))
 _COUNTS: Final[dict[str, str]] = {
     "Expected": "Readers counted when the campaign began.",
     "Recipients": "Readers that the campaign took up.",
@@ -95,6 +98,10 @@ _COLUMNS: Final[dict[str, dict[str, Column]]] = {
         "Hours": _column("The only hours in which it sends: 09:00-17:00 Mon-Fri. Blank: always.", 150),
         "Priority": _column("A number. Of two campaigns of which a reader may get one, the higher goes. Blank: 0.", 80),
         "Test to": _column("Who gets test mails: up to five addresses, with a comma between.", 180),
+        "Public": replace(
+            _column("Yes shows the mail in the public archive once it begins to go. Blank: only to who gets it.", 80),
+            choices=("Yes",),
+        ),
         "State": replace(_column("Where the campaign stands.", 100), colours=_STATES, guarded=True),
         "Answer": replace(_text(_ANSWER, 360), colours=(("Wanted must", "bad"), ("Still paused", "bad")), guarded=True),
         "Preflight": replace(
@@ -150,6 +157,7 @@ _COLUMNS: Final[dict[str, dict[str, Column]]] = {
         "Reason": _column("Why this person gets no mail.", 140),
         "Since": _column("Since when.", 150),
         "Source": _column("Who told us.", 160),
+        "In their words": _text("What a reader who left chose as the reason, and wrote about it. Addresses are left out.", 320),
     },
     console.ACTIVITY: {"When": _column("In this workbook's time zone.", 150), "What": _text("What happened.", 640)},
     console.PROVIDERS: {
@@ -187,6 +195,27 @@ _COLUMNS: Final[dict[str, dict[str, Column]]] = {
         "Problem": _text("Why it cannot be sent, and what to change. Blank: it can.", 360),
         "Used by": _column("The newest campaign with it. Of the system's own mails: whether it is in use.", 140),
         "File": _column("Where it is in Drive.", 240),
+    },
+    console.SETTINGS: {
+        "Setting": _column("What can be set. Leave it; sort the rows as you like.", 220),
+        "Value": replace(_column("What you choose. Blank: as the product comes.", 280), wrap=True),
+        "What it does": replace(_text("What it is for, and what to write.", 440), guarded=True),
+        "Answer": replace(_text(_ANSWER, 360), colours=_SET, guarded=True),
+    },
+    console.TOPICS: {
+        "Tag": _column("The tag that readers get or lose by their choice, such as events.", 140),
+        "Label": _column("What readers see beside the box. The order of the rows is the order on the page.", 200),
+        "About": _text("One sentence below it for readers. May be blank.", 360),
+        "Answer": replace(_text(_ANSWER, 360), colours=_SET, guarded=True),
+    },
+    console.SETTING_RESULTS: {
+        "Setting": _column("What can be set.", 220),
+        "What it does": _text("What it is for.", 440),
+        "Answer": _text("What its row says.", 360),
+    },
+    console.TOPIC_RESULTS: {
+        "Tag": _column("The topic.", 140),
+        "Answer": _text("What its row says.", 360),
     },
     console.PREFLIGHT: {
         "Campaign": _column("The campaign's row."),
@@ -251,7 +280,8 @@ _CHARTS: Final = (
     Chart("Sent today, by provider", "PIE", console.PROVIDERS, 1, (4,), 2, 0, 34, 6),
 )
 # Tabs that people fill in: rows and columns that stay in sight.
-_FORMS: Final = dict.fromkeys((console.CAMPAIGNS, console.IMPORT, console.SEGMENTS), (1, 1))
+_FORMS: Final = dict.fromkeys((console.CAMPAIGNS, console.IMPORT, console.SEGMENTS, console.SETTINGS, console.TOPICS), (1, 1))
+_HIDDEN: Final = (console.SEGMENT_RESULTS, console.SETTING_RESULTS, console.TOPIC_RESULTS)  # their answers stand beside the rows
 
 
 def due(book: Workbook, tabs: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Look]:
@@ -274,7 +304,7 @@ def due(book: Workbook, tabs: Mapping[str, Sequence[Sequence[str]]]) -> dict[str
             frozen=_FORMS.get(tab, (1, 0)),
             guard=GUARD if ours else "",
             banded=True,
-            hidden=tab == console.SEGMENT_RESULTS,  # its answers stand beside the rows
+            hidden=tab in _HIDDEN,
             charts=_CHARTS if tab == console.DASHBOARD else (),
         )
     return found

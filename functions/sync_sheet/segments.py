@@ -32,6 +32,7 @@ from shared.model.subscriber import EVERYONE, segments_of, tag_form, usable_tag
 from shared.paging import PAGE
 from shared.ports import MAX_WRITES, Document, Filter, Merge, Store, Write
 
+from . import segment_facts
 from .tabs import Cell
 
 MOST = 10_000  # subscribers a tick
@@ -43,12 +44,13 @@ SEEN = 50  # readers of an index entry who are asked whether it is a tag of thei
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A row. `typed`: its name as it stands there; `rule`: None when `fault` says why there is none."""
+    """A row. `typed`, `text`: its name and its rule as they stand there; `rule`: None when `fault` says why there is none."""
 
     typed: str
     name: str
     rule: Rule | None
     fault: str = ""
+    text: str = ""
 
     @property
     def version(self) -> str:
@@ -74,7 +76,7 @@ def _segment(row: Mapping[str, str], n: int, times: Mapping[str, int]) -> Segmen
     elif n >= ROWS:
         fault = f"Only the first {ROWS} segments are kept. Delete one that you do not need."
     try:
-        return Segment(typed, name, None if fault else parse(row["Rule"]), fault)
+        return Segment(typed, name, None if fault else parse(row["Rule"]), fault, row["Rule"])
     except BadInput as error:
         return Segment(typed, name, None, str(error))
 
@@ -84,7 +86,7 @@ async def run(store: Store, paths: Paths, cells: Sequence[Sequence[str]], zone: 
     trusted: then everything stays as it is."""
     rows = read(cells)
     known = await _known(store, paths)
-    rows = [await _no_tag(store, paths, row, known) for row in rows]
+    rows = [await _no_tag(store, paths, await _about_campaigns(store, paths, row), known) for row in rows]
     try:
         if changes := _changes(paths, rows, known):
             await store.commit(changes[:MAX_WRITES])  # the next tick does the rest
@@ -100,6 +102,12 @@ async def run(store: Store, paths: Paths, cells: Sequence[Sequence[str]], zone: 
 async def _known(store: Store, paths: Paths) -> dict[str, Document]:
     """Name -> what is stored, of all that ever stood in the tab."""
     return {found.id: found for found in await store.page(paths.segments, limit=MOST)}
+
+
+async def _about_campaigns(store: Store, paths: Paths, row: Segment) -> Segment:
+    """A rule may ask about campaigns that are there."""
+    fault = await segment_facts.unknown(store, paths, row.rule, row.text) if row.rule and row.rule.facts else ""
+    return replace(row, rule=None, fault=fault) if fault else row
 
 
 async def _no_tag(store: Store, paths: Paths, row: Segment, known: Mapping[str, Document]) -> Segment:
@@ -163,24 +171,32 @@ async def _look(store: Store, paths: Paths, rules: Mapping[str, Rule], after: st
     """Look at the next MOST subscribers: (the last one, whether there are no more). Raises Unavailable; then this tick's share is done
     again."""
     fields = sorted({*READ, *(name for rule in rules.values() for name in rule.fields)})
-    for _ in range(-(-MOST // PAGE)):
-        page = await store.page(paths.subscribers, after=after, limit=PAGE, fields=fields)
-        await _write(store, page, rules, at, fields)
-        if len(page) < PAGE:
-            return after, True
-        after = page[-1].id
-    return after, False
+    facts = await segment_facts.asked(store, paths, rules)
+    pages: list[list[Document]] = []
+    last = after
+    while len(pages) < -(-MOST // PAGE) and (not pages or len(pages[-1]) == PAGE):
+        pages.append(await store.page(paths.subscribers, after=last, limit=PAGE, fields=fields))
+        last = pages[-1][-1].id if pages[-1] else last
+    noted = await segment_facts.noted(store, paths, facts, after, last) if last > after else {}
+    for page in pages:
+        await _write(store, page, rules, at, fields, noted)
+    return last, len(pages[-1]) < PAGE
 
 
 async def _write(
-    store: Store, page: Sequence[Document | None], rules: Mapping[str, Rule], at: int, fields: Sequence[str]
+    store: Store,
+    page: Sequence[Document | None],
+    rules: Mapping[str, Rule],
+    at: int,
+    fields: Sequence[str],
+    noted: Mapping[str, Sequence[str]],
 ) -> None:
     """Correct the index of those read. Who was changed meanwhile, also by a write of ours whose reply was lost, is read again."""
     for _ in range(5):
         changes = [
             Merge(found.path, {"segments": index}, if_version=found.version)
             for found in page
-            if found and set(index := held_by(found, rules, at)) != set(found.data.get("segments") or ())
+            if found and set(index := held_by(found, rules, at, noted.get(found.id, ()))) != set(found.data.get("segments") or ())
         ]
         if not changes:
             return
@@ -193,13 +209,13 @@ async def _write(
     raise Unavailable("the store", "contended")
 
 
-def held_by(subscriber: Document, rules: Mapping[str, Rule], at: int) -> list[str]:
-    """The whole index of somebody as of `at` (ms): everyone, tags, and the segments whose rule holds."""
+def held_by(subscriber: Document, rules: Mapping[str, Rule], at: int, noted: Sequence[str] = ()) -> list[str]:
+    """The whole index of somebody as of `at` (ms): everyone, tags, the segments whose rule holds, and what is `noted` for rules."""
     plain = segments_of({**subscriber.data, "segments": []})
-    by_rule = (
-        [name for name, rule in sorted(rules.items()) if name not in plain and rule.holds(subscriber.data, at)] if plain else []
-    )
-    return plain + by_rule
+    if not plain:
+        return []
+    known = {**subscriber.data, "segments": noted}
+    return [*plain, *(name for name, rule in sorted(rules.items()) if name not in plain and rule.holds(known, at)), *noted]
 
 
 def _shown(row: Segment, held: Document | None, zone: str) -> list[Cell]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from shared.paging import PAGE, every
 from shared.ports import Document, Filter, Store
 
 SHOWN = 300  # rows of Subscribers and Suppressions
+MOST_WORDS = 120  # characters of what somebody wrote on leaving
 DAY = 86_400_000
 WATCHED = 7 * DAY  # after its launch a campaign's opens and clicks are counted no more
 HEARD = 0.9  # of the mails sent, whose delivery or bounce we were told: then rates are of those delivered
@@ -39,6 +41,7 @@ FIELDS = (  # of a campaign's document
         "archived",
         "checked",
         "templates",
+        "headlines",
     ),
 )
 Cell = str | int | float
@@ -158,6 +161,8 @@ async def result(
     counts = data["totals"] if settled else await tally.progress(store, paths, campaign, now)
     names = ("recipients", "sent", "failed", "suppressed", "skipped", "cancelled", "unknown", "deferred")
     row = [*head, data["expected"], *(counts[name] for name in names)]
+    if last := data.get("headlines"):  # counted when its deliveries went
+        return [*row, *(last[name] for name in COUNTED)]
     kept, whole = shown[len(row) :], len(shown) == len(console.RESULT_FIELDS)
     if settled and now - data["frozen_at"] > WATCHED and whole and all(cell.isdecimal() for cell in kept):
         return [*row, *map(int, kept)]  # a chart leaves text out
@@ -169,6 +174,7 @@ _SUPPRESSED = {
     "unsubscribed": "Unsubscribed",
     "soft_bounces": "Bounced too often",
     "hard_bounce": "Bounced for good",
+    "erased": "Erased",
     "complaint": "Complained",
 }
 
@@ -268,6 +274,15 @@ async def subscribers(store: Store, paths: Paths, zone: str) -> list[list[Cell]]
     return rows + _more(len(page))
 
 
+_WHY = {  # the reasons that the page of the step unsubscribe offers
+    "many": "Too many mails",
+    "irrelevant": "Not interesting",
+    "never": "Never signed up",
+    "other": "Something else",
+}
+_ADDRESS = re.compile(r"\S*[@＠﹫]\S*")
+
+
 async def suppressions(store: Store, paths: Paths, zone: str) -> list[list[Cell]]:
     """The first SHOWN suppressions by id."""
     page = await store.page(paths.suppressions, limit=SHOWN)
@@ -276,10 +291,15 @@ async def suppressions(store: Store, paths: Paths, zone: str) -> list[list[Cell]
         reason = strongest(found.data.get("reasons", ()))
         if reason:
             since = moment(found.data.get(f"{reason}_at", 0), zone)
-            rows.append(
-                [found.id[:8], reason.replace("_", " "), since, ", ".join(sorted(found.data.get(f"{reason}_sources", ())))]
-            )
+            sources = ", ".join(sorted(found.data.get(f"{reason}_sources", ())))
+            rows.append([found.id[:8], reason.replace("_", " "), since, sources, _said(found.data.get("why") or {})])
     return rows + _more(len(page))
+
+
+def _said(why: Mapping[str, Any]) -> str:
+    """Why a reader left, as they told: the reason, and their own words without what could be an address."""
+    words = short(_ADDRESS.sub("(address)", str(why.get("words", ""))), MOST_WORDS)
+    return ": ".join(part for part in (_WHY.get(str(why.get("code")), ""), words) if part)
 
 
 async def providers(store: Store, paths: Paths, zone: str, now: int) -> list[list[Cell]]:

@@ -8,7 +8,7 @@ cut off after any call is made good by the next.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import ascii_uppercase
 
 from shared.errors import BadInput, Unavailable
@@ -24,7 +24,7 @@ HEADERS: dict[str, tuple[str, ...]] = {
     console.IMPORT: console.IMPORT_FIELDS + console.IMPORT_ANSWERS,
     console.DASHBOARD: ("What", "Now", "By people", "By all, robots included"),
     console.SUBSCRIBERS: ("Subscriber", "Address", "Name", "Language", "Country", "Status", "Tags", "Since"),
-    console.SUPPRESSIONS: ("Subscriber", "Reason", "Since", "Source"),
+    console.SUPPRESSIONS: ("Subscriber", "Reason", "Since", "Source", "In their words"),
     console.ACTIVITY: ("When", "What"),
     console.RESULTS: console.RESULT_FIELDS,
     console.IMPORT_RESULTS: ("ID", "Answer", "Of"),
@@ -35,6 +35,10 @@ HEADERS: dict[str, tuple[str, ...]] = {
     console.SEGMENT_RESULTS: ("Name", *console.SEGMENT_ANSWERS),
     console.PREFLIGHT: console.PREFLIGHT_FIELDS,
     console.TEMPLATES: console.TEMPLATE_FIELDS,
+    console.SETTINGS: console.SETTING_FIELDS + console.SETTING_ANSWERS,
+    console.TOPICS: console.TOPIC_FIELDS + console.TOPIC_ANSWERS,
+    console.SETTING_RESULTS: (console.SETTING_FIELDS[0], *console.SETTING_ANSWERS),
+    console.TOPIC_RESULTS: (console.TOPIC_FIELDS[0], *console.TOPIC_ANSWERS),
 }
 VIEWS = (console.SUBSCRIBERS, console.SUPPRESSIONS, console.ACTIVITY, console.REPORTS)  # only the header is read
 
@@ -63,16 +67,20 @@ FORMS = {
     ),
     console.IMPORT: Form(console.IMPORT_FIELDS, (), console.IMPORT_ANSWERS, (console.IMPORT_RESULTS,), "I", 1000),
     console.SEGMENTS: Form(console.SEGMENT_FIELDS, (), console.SEGMENT_ANSWERS, (console.SEGMENT_RESULTS,), "", 100),
+    console.SETTINGS: Form(console.SETTING_FIELDS, (), console.SETTING_ANSWERS, (console.SETTING_RESULTS,), "", 40),
+    console.TOPICS: Form(console.TOPIC_FIELDS, (), console.TOPIC_ANSWERS, (console.TOPIC_RESULTS,), "", 50),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """The workbook as read: its zone, the rows of each tab (of VIEWS only the first), and whether anything had to be written."""
+    """The workbook as read: its zone, the rows of each tab (of VIEWS only the first), whether anything had to be written, and the ids of
+    those tabs that were there before."""
 
     zone: str
     rows: dict[str, list[list[str]]]
     mended: bool
+    tabs: Mapping[str, int] = field(default_factory=dict)
 
 
 async def ensure(sheet: Sheet) -> Book:
@@ -98,7 +106,7 @@ async def ensure(sheet: Sheet) -> Book:
             await sheet.dress(looks, look.VERSION)
         except (BadInput, Unavailable) as error:
             log("ERROR", f"the workbook was not given its look: {error}")
-    return Book(found.zone, rows, mended)
+    return Book(found.zone, rows, mended, found.tabs)
 
 
 async def _read(sheet: Sheet) -> dict[str, list[list[str]]]:

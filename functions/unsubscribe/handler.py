@@ -1,61 +1,63 @@
-"""Leaving. RFC 8058 one-click: a POST with no cookie, no redirect and no question; a GET only shows a button.
+"""Leaving, settings, and a reader's rights. A GET shows a page and changes nothing; a POST writes before it answers.
 
-A POST commits the suppression and the subscriber's status before it answers, then publishes the fact to engagement-events
-(consumed by record, for the campaign's report). Replays and tokens that are not ours get the same answer.
+    {leave token}              GET the page that asks · POST leaves: RFC 8058 one-click, and that page's button    leave.py
+    reason/{leave token}       POST one optional reason                                                            leave.py
+    preferences/{leave token}  GET shows and POST saves name, language, topics, how often, a pause                 preferences.py
+    keep/{leave token}         GET asks · POST notes that the reader still agrees                                  keep.py
+    export/{leave token}       GET asks · POST has a copy of the data mailed to the address on file                rights.py
+    erase/{leave token}        GET asks · POST erases                                                              rights.py
+    ""                         GET a form · POST has a link to the settings mailed to an address that we know      access.py
+
+Publishes to engagement-events (consumed by record), send-requests (by send_batch) and privacy-requests (by privacy).
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Final
 
 from shared import http
-from shared.errors import BadToken, Unavailable
 from shared.http import Request, Response
-from shared.links import Links
-from shared.logs import log, metric
-from shared.model import event
-from shared.model.event import Event
-from shared.model.paths import Paths
-from shared.model.subscriber import suppress
-from shared.pages import page
-from shared.ports import Bus, Clock, Store
+from shared.pages.forms import cross_site
 
-PAGES = Path(__file__).parent / "pages"
+from . import access, keep, leave, preferences, rights
+from .desk import Desk
+
+MAX_BODY: Final = 64 << 10  # bytes
+View = Callable[[Desk, Request, str], Awaitable[Response]]
+
+VIEWS: Final[Mapping[str, tuple[View, View]]] = {  # GET, POST
+    "": (access.ask, access.send),
+    "reason": (leave.ask, leave.reason),
+    "preferences": (preferences.show, preferences.save),
+    "keep": (keep.ask, keep.keep),
+    "export": (rights.ask_export, rights.export),
+    "erase": (rights.ask_erase, rights.erased),
+}
 
 
 @dataclass(frozen=True)
-class Unsubscribe:
-    """The step's dependencies; `brand` heads the pages, `base` is the public URL."""
-
-    store: Store
-    bus: Bus
-    clock: Clock
-    links: Links
-    paths: Paths
-    brand: str
-    base: str
+class Unsubscribe(Desk):
+    """The step."""
 
     async def handle(self, request: Request) -> Response:
-        """`{leave token}`: GET asks, POST leaves. Raises Unavailable (503) when the suppression could not be stored."""
+        """Route one request. Raises Unavailable (503) when what was asked for could not be stored or handed on."""
         await self.links.tokens.fresh()
+        head, _, token = request.path.partition("/")
+        known = VIEWS.get(head)
+        get, post = known or (leave.ask, leave.leave)
+        token = token if known else request.path
         match request.method:
             case "GET" | "HEAD":
-                return page(PAGES, "ask.html", brand=self.brand)
+                return await get(self, request, token)
+            case "POST" if known and cross_site(request):  # mail programs leave for their readers from wherever they are
+                return await self._foreign(request)
             case "POST":
-                await self._leave(request.path)
-                return page(PAGES, "done.html", brand=self.brand, again=f"{self.base}/subscribe")
+                return await post(self, request, token)
         return http.text("This method is not understood here.", 405)
 
-    async def _leave(self, token: str) -> None:
-        try:
-            ref = self.links.read_leave(token)
-        except BadToken:
-            metric("an unsubscribe link that is not ours", {"dead_tokens": 1}, "WARNING", kind="leave")
-            return
-        now = self.clock.now()
-        await self.store.commit(suppress(self.paths, ref.sid, "unsubscribed", f"mail of {ref.campaign}", now))
-        try:
-            await self.bus.publish(event.TOPIC, [Event("unsubscribed", ref.text, now).to_message()])
-        except Unavailable as error:  # they have left; only the campaign's report misses one
-            log("ERROR", f"unsubscribed, but the event was not published: {error}", mail=ref.text)
+    async def _foreign(self, request: Request) -> Response:
+        if request.wants_json:
+            return http.json({"error": "This was sent from another site."}, 403)
+        return await self.draw(request, "message.html", 403, name="foreign", again="")

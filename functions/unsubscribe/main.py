@@ -1,4 +1,5 @@
-"""unsubscribe, HTTP: one-click and its page. Publishes to engagement-events (consumed by record)."""
+"""unsubscribe, HTTP: one-click, settings, a reader's rights. Publishes to engagement-events (consumed by record), send-requests (by
+send_batch) and privacy-requests (by privacy)."""
 
 from __future__ import annotations
 
@@ -11,15 +12,15 @@ from shared.asgi import served
 from shared.http import Request, Response
 from shared.links import Links
 from shared.model.paths import Paths
-from shared.model.tenant import Tenant
 from shared.once import once
+from shared.pages.faces import Faces
 from shared.stack.bus import open_bus
 from shared.stack.clock import open_clock
 from shared.stack.secrets import open_secrets
 from shared.stack.store import open_store
 from shared.tokens import Tokens
 
-from .handler import Unsubscribe
+from .handler import MAX_BODY, Unsubscribe
 
 
 @cache
@@ -30,19 +31,20 @@ def settings() -> config.Base:
 @once
 async def step() -> Unsubscribe:
     given = settings()
-    store, paths = open_store(given), Paths(given.tenant)
+    store, secrets, clock, paths = open_store(given), open_secrets(given), open_clock(given), Paths(given.tenant)
     return Unsubscribe(
         store=store,
         bus=open_bus(given),
-        clock=open_clock(given),
-        links=Links(given.public_url, await Tokens.load(open_secrets(given), open_clock(given))),
+        clock=clock,
+        links=Links(given.public_url, await Tokens.load(secrets, clock)),
         paths=paths,
-        brand=(await Tenant.load(store, paths)).name,
+        faces=Faces(store, paths, clock),
+        secrets=secrets,
         base=given.public_url,
     )
 
 
 @functions_framework.aio.http
-@served(lambda: settings().trusted_hops)
+@served(lambda: settings().trusted_hops, max_body=MAX_BODY)
 async def unsubscribe(request: Request) -> Response:
     return await (await step()).handle(request)

@@ -20,6 +20,7 @@ from aiohttp import web
 from local.google.rest import Refused, parts
 from local.google.serving import serving
 
+PAGE = 50  # objects in one answer
 MAX_BODY = 64 << 20  # bytes; over 8 MB the client uploads in pieces, which this does not know
 
 
@@ -57,6 +58,7 @@ class CloudStorageDouble:
             web.post("/upload/storage/v1/b/{bucket}/o", self._answered(self._upload)),
             web.get("/download/storage/v1" + one, self._answered(self._download)),
             web.get("/storage/v1" + one, self._answered(self._get)),
+            web.get("/storage/v1/b/{bucket}/o", self._answered(self._list)),
             web.delete("/storage/v1" + one, self._answered(self._delete)),
         ]
 
@@ -113,8 +115,17 @@ class CloudStorageDouble:
     async def _delete(self, request: web.Request) -> web.Response:
         stored = self._stored(request)
         self._check(request, stored)
+        if request.query.get("generation", str(stored.generation)) != str(stored.generation):
+            raise Refused(404, f"No such object: {self.bucket}/{stored.name}", "notFound")
         del self.objects[stored.name]
         return web.Response(status=204)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        """Up to PAGE a page, as Google does it with its 1,000. No versions are kept, so there are only live ones to show."""
+        prefix, after = request.query.get("prefix", ""), request.query.get("pageToken", "")
+        names = sorted(name for name in self.objects if name.startswith(prefix) and name > after)
+        page = {"kind": "storage#objects", "items": [self._resource(self.objects[name]) for name in names[:PAGE]]}
+        return web.json_response(page | ({"nextPageToken": names[PAGE - 1]} if len(names) > PAGE else {}))
 
     def _described(self, request: web.Request) -> web.Response:
         return web.json_response(self._resource(self._stored(request)))

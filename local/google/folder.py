@@ -59,6 +59,12 @@ class Pictures:
         except KeyError:
             raise NotFound(name) from None
 
+    async def list(self, prefix: str) -> Sequence[str]:
+        return sorted(name for name in self._held if name.startswith(PurePosixPath(prefix).name))
+
+    async def delete(self, name: str) -> None:
+        self._held.pop(PurePosixPath(name).name, None)
+
     async def hosted(self, folder: Drive, files: Sequence[File], name: str, data: bytes) -> tuple[bytes, dict[str, bytes]]:
         """A template and its parts as launch freezes them. Raises BadTemplate, BadInput."""
         mail = Assets(folder, self, self._base).mail(files)

@@ -27,10 +27,12 @@ from shared.links import Links
 from shared.mail import docs
 from shared.mail.compile import Recipient, compile
 from shared.mail.confined import answering
+from shared.mail.feeds import PART
+from shared.mail.feeds import sample as sample_feed
 from shared.mail.helper import Helper
 from shared.mail.parts import FOLDERS
-from shared.mail.source import Identity, Source, language_of, read
-from shared.model.paths import CONFIRM
+from shared.mail.source import Identity, Source, feed_of, language_of, read
+from shared.model.paths import CONFIRM, SYSTEM, WELCOME
 from shared.model.ref import MailRef
 from shared.tokens import MIN_KEY, Tokens
 
@@ -139,7 +141,7 @@ def _answer(request: bytes) -> bytes:
 
 def render(name: str, data: bytes, parts: Mapping[str, bytes], sample: Sample, identity: Identity, links: Links) -> Preview:
     """As `preview`, here and now, without limits and without a frame; raises BadTemplate, BadInput."""
-    system = family(name) == CONFIRM
+    system = family(name) in SYSTEM and family(name) != WELCOME
     if name.endswith(DOC_SUFFIX):
         name = name.removesuffix(DOC_SUFFIX) + ".html"
         data = docs.template(exported(data.decode()).encode(), identity.list_name, language_of(name) or identity.language)
@@ -150,12 +152,12 @@ def render(name: str, data: bytes, parts: Mapping[str, bytes], sample: Sample, i
         identity=identity,
         bulk=not system,
         tracked=not system,
-        parts=parts,
+        parts={**parts, PART: sample_feed()} if feed_of(data) else parts,
     )
     source = source if _has_subject(source) else replace(source, subject=NO_SUBJECT)
     extra = {"confirm_url": f"{links.base}/subscribe/confirm/"} if system else {}
     reader = Recipient(MailRef(source.campaign, "0" * 32), sample.address, {} if system else sample.fields, extra)
-    known = frozenset(KNOWN), CONFIRM_URL if system else frozenset[str]()
+    known = frozenset(KNOWN), CONFIRM_URL if family(name) == CONFIRM else frozenset[str]()
     sent = compile(source, links, *known).splice(reader, formatdate())
     _, shown = _bodies(compile(replace(source, tracked=False), links, *known).splice(reader, formatdate()))
     message = email.message_from_bytes(sent, policy=email.policy.SMTP)

@@ -23,12 +23,14 @@ from functions.launch.freeze import SUFFIXES, find, languages
 from local.google.drive import DriveFolder
 from local.google.folder import PICTURES, Folder, Pictures
 from local.google.new_template import add, blank, group, suffix
+from local.google.page_preview import GROUP as PAGE
+from local.google.page_preview import page_preview
 from local.google.preview import SAMPLES, Preview, family, preview
 from local.google.rest import same_origin
 from local.web import page
 from shared.errors import BadInput, BadTemplate
 from shared.mail.source import MAX_SOURCE, Identity, Source, best, read
-from shared.model.paths import CONFIRM, WELCOME
+from shared.model.paths import SYSTEM
 from shared.ports import File
 
 MAX_TEMPLATE = 1_000_000  # bytes that the page edits
@@ -40,6 +42,7 @@ _LARGE = "Not saved: the text is over a million characters."
 _CHANGED = "Not saved: the file has changed on disk since you opened it. Save again to replace that version with yours."
 _GONE = "There is no such file in the folder."
 _SAVED = "Saved. The next campaign that uses this template shows the change."
+_SAVED_PAGE = "Saved. Visitors see the change in a minute or two."
 _DELETED = "Not deleted: the file has changed on disk since you opened it. Look at it once more first."
 _SWITCHES = {
     "view": ("Part of the mail", {"html": "Mail", "text": "Text", "source": "Source"}),
@@ -110,7 +113,14 @@ class TemplatePages:
 
     def _list(self, note: str = "", form: Mapping[str, str] | None = None, status: int = 200) -> Response:
         folder = self._drive.folder
-        groups: dict[str, list[Listed]] = {"Templates": [], "Layouts": [], "Partials": [], "Assets": [], "Other files": []}
+        groups: dict[str, list[Listed]] = {
+            "Templates": [],
+            "Layouts": [],
+            "Partials": [],
+            "Pages": [],
+            "Assets": [],
+            "Other files": [],
+        }
         for path in self._drive.paths():
             if path.is_file():
                 name = path.relative_to(folder).as_posix()
@@ -146,7 +156,9 @@ class TemplatePages:
         name = request.path_params["name"]
         if "picture" in request.query_params:
             return await asyncio.to_thread(self._picture, name)
-        return await asyncio.to_thread(self._page, request, self._read(name, _SAVED if "saved" in request.query_params else ""))
+        return await asyncio.to_thread(
+            self._page, request, self._read(name, _saved(name) if "saved" in request.query_params else "")
+        )
 
     async def _change(self, request: Request) -> Response:
         """Save, preview, duplicate or delete, as the field `do` says."""
@@ -185,7 +197,7 @@ class TemplatePages:
         """The editor, with the preview as of now, so that it can be read without any script."""
         under = group(shown.name)
         looks, found = _looks(request.query_params), None
-        if shown.text is not None and under == "Templates":
+        if shown.text is not None and under in ("Templates", PAGE):
             found = self._previewed(request, shown.name, shown.text, looks)
         answer = page(
             "template_view.html",
@@ -209,6 +221,8 @@ class TemplatePages:
         looks, base, data = _looks(asked), str(request.base_url).rstrip("/"), text[:MAX_TEMPLATE].encode()
         folder, pictures = Folder(self._drive), Pictures(f"{base}/assets")
         files = asyncio.run(folder.list(""))
+        if group(name) == PAGE:
+            return asdict(page_preview(name, data, files, looks["scheme"], self._identity, base)) | {"instead": ""}
         try:
             data, parts = asyncio.run(pictures.hosted(folder, files, PurePosixPath(name).name, data))
             found = preview(name, data, parts, looks["sample"], looks["scheme"], self._identity, base)
@@ -228,7 +242,7 @@ class TemplatePages:
             return self._told(request, Shown(name, path, text, _hash(there), _CHANGED, 409))
         self._drive.write(path, text.encode())
         if _wants_json(request):
-            return self._told(request, Shown(name, path, text, _hash(text.encode()), _SAVED))
+            return self._told(request, Shown(name, path, text, _hash(text.encode()), _saved(name)))
         return RedirectResponse("?saved", status_code=303)
 
     def _told(self, request: Request, shown: Shown) -> Response:
@@ -288,8 +302,12 @@ def _instead(files: Sequence[File], name: str, language: str) -> str:
     return chosen if name in spoken.values() and chosen != name else ""
 
 
+def _saved(name: str) -> str:
+    return _SAVED_PAGE if group(name) == PAGE else _SAVED
+
+
 def _system(name: str) -> bool:
-    return family(name) in (CONFIRM, WELCOME)
+    return family(name) in SYSTEM
 
 
 def _picture(name: str) -> bool:

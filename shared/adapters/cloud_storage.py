@@ -1,16 +1,17 @@
 """The Objects port on Cloud Storage, through the official client (synchronous, therefore in threads).
 
-A blob is only ever created, never replaced: its name tells its content, so what is there under a name is what was to be put. That
-makes every call safe to repeat, keeps repeats off the limit of one write a second and object, and needs the least rights:
+A blob is only ever created or deleted, never replaced: its name tells its content, so what is there under a name is what was to be put.
+That makes every call safe to repeat, keeps repeats off the limit of one write a second and object, and needs the least rights:
 `storage.objects.create` to put (Storage Object Creator), `storage.objects.get` and `.list` to get (Storage Object Viewer; without
-`list` Google answers 403 for an object that is not there).
+`list` Google answers 403 for an object that is not there). To delete takes `storage.objects.delete` and `.list`: a bucket that keeps
+versions would keep what is deleted by its name alone, so each of its generations is.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from mimetypes import guess_type
 from typing import Any
 
@@ -58,6 +59,28 @@ class CloudStorage:
     async def get(self, name: str) -> bytes:
         """The blob, its checksum verified. Raises NotFound, Unavailable, ConfigError when the bucket cannot be read."""
         return await asyncio.to_thread(self._get, name)
+
+    async def list(self, prefix: str) -> list[str]:
+        """The names that begin with `prefix`. Raises Unavailable, ConfigError when the bucket cannot be listed."""
+        return sorted({blob.name for blob in await asyncio.to_thread(self._list, prefix)})
+
+    async def delete(self, name: str) -> None:
+        """Take away every generation of a blob; none is no error. Raises Unavailable, ConfigError when this account may not."""
+        await asyncio.to_thread(self._delete, name)
+
+    def _list(self, prefix: str) -> Sequence[Any]:
+        """The generations of what begins so, those that are no more live too."""
+        with self._errors():
+            try:
+                return tuple(self._bucket.list_blobs(prefix=prefix, versions=True, timeout=TIMEOUT, retry=_RETRY))
+            except exceptions.NotFound:
+                raise ConfigError(f"BUCKET: there is no bucket {self._bucket.name}") from None
+
+    def _delete(self, name: str) -> None:
+        for blob in self._list(name):
+            if blob.name == name:
+                with self._errors(), suppress(exceptions.NotFound):
+                    self._bucket.blob(name, generation=blob.generation).delete(timeout=TIMEOUT, retry=_RETRY)
 
     def _put(self, name: str, data: bytes) -> None:
         blob, kind = self._bucket.blob(name), "application/octet-stream"

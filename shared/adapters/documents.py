@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from shared.ports import ArrayUnion, Create, Delete, Expiry, Maximum, Minimum, Write
+from shared.ports import ArrayUnion, Create, Delete, Expiry, Maximum, Minimum, Replace, Write
 
 _END = 253_402_300_800_000  # the year 10000, in ms: Firestore's timestamps end before
 
@@ -52,11 +52,12 @@ def check_writes(writes: Sequence[Write]) -> None:
         for key, value in write.data.items():
             parts = names(key)
             if len(parts) > 1:
-                if isinstance(write, Create):
+                if isinstance(write, Create | Replace):
                     raise ValueError(f"only Merge takes field paths: {key!r}")
                 if any(".".join(parts[:depth]) in write.data for depth in range(1, len(parts))):
                     raise ValueError(f"{key!r} lies inside another field of the same write")
-            _check_change(value)
+            if type(value) is not str or not value.isascii():  # most fields hold ids and words
+                _check_change(value)
 
 
 @lru_cache(maxsize=4096)
@@ -95,7 +96,8 @@ def _check(value: object, in_array: bool = False) -> None:
     elif isinstance(value, dict):
         for name, item in value.items():
             _check_name(name)
-            _check(item)
+            if type(item) is not str or not item.isascii():
+                _check(item)
     elif isinstance(value, list | tuple) and not in_array:
         for item in value:
             if type(item) is not str or not item.isascii():  # most arrays hold ids

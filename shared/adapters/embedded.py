@@ -99,11 +99,27 @@ class FolderObjects:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise NotFound(f"object {name}") from None
 
+    async def list(self, prefix: str) -> list[str]:
+        """The names that begin with `prefix`."""
+        found = await asyncio.to_thread(_files, self._path(prefix))
+        return sorted(path.relative_to(self._folder).as_posix() for path in found)
+
+    async def delete(self, name: str) -> None:
+        """Take a blob away; one that is not there is no error."""
+        path = self._path(name)
+        if not path.is_dir():
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
     def _path(self, name: str) -> Path:
         path = (self._folder / name).resolve()
         if not path.is_relative_to(self._folder) or path == self._folder:
             raise NotFound(f"object {name}")
         return path
+
+
+def _files(folder: Path) -> list[Path]:
+    """Those below a folder, without drafts."""
+    return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
 
 
 def put(file: Path, data: bytes, mode: int = 0o644) -> None:

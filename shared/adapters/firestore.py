@@ -22,7 +22,7 @@ from shared.adapters.documents import Operations, check_collection, check_writes
 from shared.adapters.firestore_calls import Aggregate, BatchGet, BatchWrite, Calls, Commit, Get, RunQuery
 from shared.adapters.firestore_values import compare, fields_of, put, put_transform, quoted, value_of, version, version_of
 from shared.errors import Conflict, Unavailable
-from shared.ports import MAX_WRITES, ArrayUnion, Create, Delete, Document, Filter, Maximum, Merge, Minimum, Write
+from shared.ports import MAX_WRITES, ArrayUnion, Create, Delete, Document, Filter, Maximum, Merge, Minimum, Replace, Write
 
 ATTEMPTS = 5
 PAUSE = 0.1  # seconds before the second attempt; doubles from there
@@ -332,6 +332,8 @@ def _holds(write: Write, document: Document | None) -> bool:
     """Whether the document is as `write` leaves it."""
     if isinstance(write, Delete) or document is None:
         return isinstance(write, Delete) and document is None
+    if isinstance(write, Replace) and not document.data.keys() <= write.data.keys():
+        return False
     return all(_has(document.data, key, value) for key, value in write.data.items())
 
 

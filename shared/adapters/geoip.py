@@ -24,6 +24,9 @@ from shared.ports import Location
 BUNDLED = Path(__file__).parents[1] / "data" / "country.mmdb"
 NOWHERE = Location()
 _CODE = re.compile(r"[A-Z]{2}")
+# First numbers of IPv4 under which some addresses are nowhere (https://www.iana.org/assignments/iana-ipv4-special-registry):
+# only there is it worth asking the standard library, which looks through all such networks.
+_MIXED = frozenset({0, 10, 100, 127, 169, 172, 192, 198, 203, *range(224, 256)})
 
 
 class GeoIp:
@@ -49,12 +52,16 @@ class GeoIp:
         try:
             ip = ipaddress.ip_address(address)
             ip = getattr(ip, "ipv4_mapped", None) or ip
-            return _location(self._reader.get(str(ip))) if ip.is_global and not ip.is_multicast else NOWHERE
+            return _location(self._reader.get(str(ip))) if _public(ip) else NOWHERE
         except ValueError:  # no address, or one with a zone ("fe80::1%eth0"), or IPv6 in a database that has none
             return NOWHERE
         except (maxminddb.InvalidDatabaseError, OSError) as error:
             log("ERROR", f"the geo database is broken: {error}")
             return NOWHERE
+
+
+def _public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return (ip.version == 4 and int(ip) >> 24 not in _MIXED) or (ip.is_global and not ip.is_multicast)
 
 
 def _location(record: Any) -> Location:

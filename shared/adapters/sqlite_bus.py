@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     attributes TEXT NOT NULL DEFAULT '{}'
 );
 """
+_json = json.JSONEncoder(allow_nan=False).encode  # `dumps` would make an encoder each time
 _PUBLISH = """
 INSERT INTO deliveries (subscription, topic, message, data, published, due, attributes)
 SELECT name, topic, ?, ?, ?, ?, ? FROM subscriptions WHERE topic = ?
@@ -85,7 +86,7 @@ class SqliteBus:
     async def publish(self, topic: str, messages: Sequence[Mapping[str, Any]]) -> None:
         """All messages or none, durable on return. Raises Unavailable, also for a topic that nobody has declared."""
         now, attributes = time.time_ns() // 1_000_000, json.dumps(carried())
-        rows = [(_new_id(), json.dumps(message, allow_nan=False), now, now, attributes, topic) for message in messages]
+        rows = [(_new_id(), _json(message), now, now, attributes, topic) for message in messages]
 
         def work(connection: sqlite3.Connection) -> None:
             if connection.execute("SELECT 1 FROM topics WHERE name = ?", (topic,)).fetchone() is None:

@@ -4,6 +4,10 @@ Inside a process every user of a file shares one writer thread, which puts all w
 alone (its SAVEPOINT is rolled back), and nobody hears of success before the COMMIT. Between processes a turnstile (an flock on
 `<file>.turn`, which dies with its owner) admits one contender to SQLite's write lock: who has just committed queues again
 behind those who wait, so independent writers cannot starve one another.
+
+What is deleted or written over is gone from the disk as well. SQLite fills it with zeros, but leaves copies where it moved rows from one
+page to another; so who takes something away for good says so (`wipe`), in the file itself, and a writer that has nothing to do for
+IDLE seconds, or ends, makes the file anew and empties the log of changes (`-wal`).
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ _Outcome: TypeAlias = "tuple[asyncio.Future[Any], Any, Exception | None]"
 
 _GROUP = 512  # most jobs in one COMMIT
 _POINT_READS = 32  # point reads answered in one wake-up of their loop
+IDLE = 2.0  # seconds
+SECURE = "PRAGMA secure_delete = ON"
 _PAUSE = 0.0005  # seconds between two tries for a lock that another process holds
 
 
@@ -87,6 +93,12 @@ class SqliteFile:
         """Run a long read, on a thread of its own so that short ones do not wait for it."""
         return self._submit(self._scans, work)
 
+    @staticmethod
+    def wipe(connection: sqlite3.Connection) -> None:
+        """To be called in a job that takes something away for good."""
+        [held] = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {held + 1}")
+
     def signal(self) -> None:
         """Tell this process's listeners that something of interest was committed."""
         for listener in tuple(self.listeners):
@@ -132,6 +144,7 @@ class SqliteFile:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -16384")
         connection.execute("PRAGMA wal_autocheckpoint = 8000")
+        connection.execute(SECURE)
         return connection
 
     def _start(self) -> None:
@@ -157,7 +170,7 @@ class SqliteFile:
         connection.close()
 
     def _serve_writes(self, connection: sqlite3.Connection) -> None:
-        while (first := self._writes.get()) is not None:
+        while (first := self._next_write(connection)) is not None:
             jobs = [first]
             try:
                 try:
@@ -172,7 +185,31 @@ class SqliteFile:
                     connection.rollback()
                 outcomes = [(future, None, self._unavailable(error)) for _, future in jobs]
             _deliver(outcomes)
+        self._empty(connection)
         connection.close()
+
+    def _next_write(self, connection: sqlite3.Connection) -> _Job | None:
+        """Wait for a job, and meanwhile clean up."""
+        while True:
+            with suppress(Empty):
+                return self._writes.get(timeout=IDLE)
+            if self._empty(connection):
+                return self._writes.get()
+
+    def _empty(self, connection: sqlite3.Connection) -> bool:
+        """Whether nothing is left of what is gone; not while somebody reads it, or writes."""
+        with suppress(sqlite3.Error):
+            [wiping] = connection.execute("PRAGMA user_version").fetchone()
+            if wiping:
+                connection.execute("VACUUM")
+                connection.execute("BEGIN IMMEDIATE")
+                if connection.execute("PRAGMA user_version").fetchone() == (wiping,):  # else there is more by now
+                    connection.execute("PRAGMA user_version = 0")
+                connection.execute("COMMIT")
+            return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        with suppress(sqlite3.Error):
+            connection.rollback()
+        return False
 
     def _run(self, connection: sqlite3.Connection, job: _Job) -> _Outcome:
         work, future = job

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from shared.adapters.documents import Operations, check_collection, check_writes, field, is_number, names, same, split
 from shared.adapters.sqlite_file import SqliteFile
 from shared.errors import Conflict, Unavailable
-from shared.ports import MAX_WRITES, ArrayUnion, Create, Data, Delete, Document, Expiry, Filter, Maximum, Minimum, Write
+from shared.ports import MAX_WRITES, ArrayUnion, Create, Data, Delete, Document, Expiry, Filter, Maximum, Minimum, Replace, Write
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS documents (
 """
 _GET = "SELECT version, data FROM documents WHERE collection = ? AND id = ?"
 _CREATE = "INSERT INTO documents VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_REPLACE = "REPLACE INTO documents VALUES (?, ?, ?, ?)"
+_PUT = "REPLACE INTO documents VALUES (?, ?, ?, ?)"
 _DELETE = "DELETE FROM documents WHERE collection = ? AND id = ?"
 _RANGE = "SELECT id, version, data FROM documents WHERE collection = ? AND id > ? AND id < ? ORDER BY id LIMIT ?"
 _FILTERED = (
@@ -48,7 +48,7 @@ _POINT_READS = 50  # more documents than this are read on the thread for long re
 
 
 class _Plan(NamedTuple):
-    """A write whose path and values have been checked; `text` is a Create's document."""
+    """A write whose path and values have been checked; `text` is the document of a Create or a Replace."""
 
     collection: str
     id: str
@@ -178,13 +178,16 @@ class SqliteStore:
         row = connection.execute(_GET, (collection, id)).fetchone()
         if write.if_version is not None and (row is None or row[0] != write.if_version):
             raise Conflict(write.path, "version")
+        if isinstance(write, Delete | Replace) and row is not None:
+            self._file.wipe(connection)
         if isinstance(write, Delete):
             connection.execute(_DELETE, (collection, id))
             return ""
-        text = _encode(_merged({} if row is None else _decode(row[1]), write.data))
+        if not isinstance(write, Replace):
+            text = _encode(_merged({} if row is None else _decode(row[1]), write.data))
         if row is not None and text == row[1]:
             return str(row[0])  # nothing changed
-        connection.execute(_REPLACE, (collection, id, version, text))
+        connection.execute(_PUT, (collection, id, version, text))
         return version
 
 
@@ -195,7 +198,7 @@ def _plans(writes: Sequence[Write]) -> list[_Plan]:
 
 def _plan(write: Write) -> _Plan:
     collection, id = split(write.path)
-    return _Plan(collection, id, write, _encode(_merged({}, write.data)) if isinstance(write, Create) else "")
+    return _Plan(collection, id, write, _encode(_merged({}, write.data)) if isinstance(write, Create | Replace) else "")
 
 
 # --- values -----------------------------------------------------------------------------------------------------------

@@ -15,18 +15,20 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from markupsafe import escape as markup_escape
 
 from shared.links import Links
-from shared.mail import filters, mime
+from shared.mail import feeds, filters, mime
+from shared.mail.attach import mixed
 from shared.mail.compose import TRACK, Composer, Content, Numbers
 from shared.mail.letter import Form
 from shared.mail.marks import Marks
 from shared.mail.parts import Linker
-from shared.mail.program import Escape, Program, Where
+from shared.mail.program import Escape, Program, Where, plain
 from shared.mail.source import Source, Template, read
 from shared.mail.wire import Wire
 from shared.model.ref import MailRef
-from shared.ports import Letter
+from shared.ports import Attachment, Letter
 
-STANDARD = frozenset({"name", "email", "language", "country", "unsubscribe_url"})  # next to postal_address, from_name, list_name
+WAYS = ("unsubscribe_url", "preferences_url", "reconsent_url")  # pages of the step unsubscribe, of one reader
+STANDARD = frozenset({"name", "email", "language", "country", *WAYS})  # next to postal_address, from_name, list_name
 VARIANTS = 64
 _NOT_ALPHANUMERIC = re.compile(r"[^A-Za-z0-9\u0080-\U0010ffff]")
 
@@ -59,8 +61,9 @@ def compile(
     names = None if known is None else known | STANDARD | extra
     parts = (part.decode("utf-8", "replace") for part in source.parts.values())
     marks = Marks("\0".join((template.subject, template.preheader, template.body, source.identity.postal_address, *parts)))
-    program = _program(template, source, marks, names)
-    return CompiledMail(Composer(source, template, links, program, _numbers(source.numbered)))
+    view = source.view or links.view(source.campaign, source.spoken)
+    program = _program(template, source, marks, names, view)
+    return CompiledMail(Composer(source, template, links, program, _numbers(source.numbered), view))
 
 
 class CompiledMail:
@@ -73,11 +76,13 @@ class CompiledMail:
 
     def __init__(self, composer: Composer) -> None:
         """Works out everything there is to say to anybody; raises BadTemplate, BadInput."""
-        self._bulk, self._links = composer.source.bulk, composer.links
+        self._bulk, self._links, self._composer = composer.source.bulk, composer.links, composer
         self._domain = mime.check_domain(composer.source.identity.list_domain)
         self.variables = composer.program.variables
         fixed = composer.source, composer.marks, composer.program.slots
-        own = {(composer.unsubscribe, context) for context in "htlf" * mime.is_own(self._links.base)} | {(composer.tracker, "u")}
+        own = {(way, context) for way in composer.ways for context in "htlf" * mime.is_own(self._links.base)} | {
+            (composer.tracker, "u")
+        }
         self._wires = Variants(composer, lambda content: Wire(content, *fixed, own))
         self._letters = Variants(composer, lambda content: Form(content, *fixed))
         everything = Wire(composer.everything(), *fixed, own)
@@ -86,9 +91,9 @@ class CompiledMail:
         if composer.program.constant:
             self._wires.kept[()] = everything
 
-    def splice(self, recipient: Recipient, date: str, sign: Sign | None = None) -> bytes:
+    def splice(self, recipient: Recipient, date: str, sign: Sign | None = None, files: Sequence[Attachment] = ()) -> bytes:
         """The wire form for one recipient: CRLF line ends, a final one, no line beginning with a dot. `date` is an RFC 5322 date;
-        `sign` makes a signature to go in front. All ASCII, but for a To line whose local part is not.
+        `sign` makes a signature to go in front; `files` go with it. All ASCII, but for a To line whose local part is not.
 
         Raises BadTemplate when the template cannot be worked out with this recipient's values, BadInput for an address or date
         that is no header value.
@@ -98,7 +103,7 @@ class CompiledMail:
         head = f"To: {mime.check_recipient(recipient.address)}\r\nDate: {mime.check_date(date)}\r\nMessage-ID: {message_id}\r\n"
         if self._bulk:
             head += f"List-Unsubscribe: <{unsubscribe}>\r\n"
-        data = wire.fill(head, values)
+        data = mixed(wire.fill(head, values), files) if files else wire.fill(head, values)
         return sign(data, wire.tidy) + data if sign else data
 
     def letter(self, recipient: Recipient, date: str) -> tuple[Letter, tuple[str, ...]]:
@@ -111,11 +116,29 @@ class CompiledMail:
         mime.check_date(date)
         return form.letter, form.values(message_id, unsubscribe, values)
 
+    def public(self) -> Content:
+        """The mail as anybody may see it: of a reader of whom nothing is known, with addresses that unsubscribe nobody. Its source must
+        not be tracked. Raises BadTemplate when the template cannot do without a reader."""
+        program, slots = self._composer.program, self._composer.program.slots
+        way = f"{self._links.base}/unsubscribe"
+        values = dict.fromkeys(WAYS, way)
+        content = self._composer.variant(program.render(values, program.signature(values)))
+
+        def filled(text: str) -> str:
+            cut = self._composer.marks.cut(text)
+            return "".join(one if isinstance(one, str) else mime.write(plain(slots[one[0]](values)), one[1]) for one in cut)
+
+        return Content(*map(filled, (content.subject, content.text, content.html, content.preheader)))
+
     def _values(self, recipient: Recipient) -> tuple[dict[str, Any], str, str]:
         """What the template may use; the Message-ID and the unsubscribe address."""
         track, unsubscribe, message_id = self._links.of_mail(recipient.ref, self._domain, recipient.at)
         given, extra, to = recipient.fields, recipient.extra, recipient.address
-        return {**given, **extra, "email": to, "unsubscribe_url": unsubscribe, TRACK: track}, message_id, unsubscribe
+        ours = {"email": to, "unsubscribe_url": unsubscribe, TRACK: track}
+        ours["preferences_url"] = self._links.beside(unsubscribe, "preferences")
+        if "reconsent_url" in self.variables:
+            ours["reconsent_url"] = self._links.beside(unsubscribe, "keep")
+        return {**given, **extra, **ours}, message_id, unsubscribe
 
 
 class Variants(Generic[Made]):
@@ -140,13 +163,16 @@ class Variants(Generic[Made]):
         return found
 
 
-def _program(template: Template, source: Source, marks: Marks, names: frozenset[str] | None) -> Program:
+def _program(template: Template, source: Source, marks: Marks, names: frozenset[str] | None, view: str) -> Program:
     identity, html = source.identity, lambda value: str(markup_escape(value))
-    constants = {
+    constants: dict[str, Any] = {
         "postal_address": identity.postal_line,
         "from_name": identity.from_name,
         "list_name": identity.list_name,
+        "view_in_browser_url": view,
     }
+    if feeds.PART in source.parts:
+        constants["feed"] = feeds.unpacked(source.parts[feeds.PART])
     program = Program(marks, constants)
     program.env.filters |= filters.of_language(template.language, program.env.meter)
     escapes: dict[str, Escape] = {"markdown": _entities, "html": html, "mjml": html, "text": str}

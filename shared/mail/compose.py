@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from shared.errors import BadTemplate
 from shared.links import Links
-from shared.mail import html, markdown, mime, mjml
+from shared.mail import footer, html, markdown, mime, mjml
 from shared.mail.program import Program, Rendering, Unworkable
 from shared.mail.source import Source, Template
 from shared.mail.text import to_text
@@ -28,6 +28,7 @@ class Content:
     subject: str
     text: str
     html: str = ""
+    preheader: str = ""
 
 
 @dataclass
@@ -39,12 +40,15 @@ class Composer:
     links: Links
     program: Program
     numbers: Numbers = field(default_factory=dict)  # of all branches
+    view: str = ""  # address of the public version, which is not counted
 
     def __post_init__(self) -> None:
         self.marks = self.program.marks
         self.tracked = self.source.tracked and self.template.kind != "text"
         self.tracker = self.program.plain_slot(TRACK)
         self.unsubscribe = self.program.plain_slot("unsubscribe_url")
+        self.preferences = self.program.plain_slot("preferences_url")
+        self.ways = self.unsubscribe, self.preferences, self.program.plain_slot("reconsent_url")
 
     def everything(self) -> Content:
         """The content with all branches, numbering its links; raises BadTemplate."""
@@ -64,12 +68,13 @@ class Composer:
 
     def _compose(self, rendering: Rendering, numbers: Numbers) -> Content:
         subject = self._settled(self.marks.to_text(rendering.texts["subject"]), rendering)
+        preheader = self._settled(self.marks.to_text(rendering.texts["preheader"].strip()), rendering)
         if self.template.kind == "text":
             body = self._shown(rendering.texts["body"]).lstrip("\n")  # the empty lines that stand for the front matter
-            return Content(subject, self._settled(self._with_text_footer(body, rendering), rendering))
+            return Content(subject, self._settled(self._with_text_footer(body, rendering), rendering), preheader=preheader)
         page = self._html(rendering, numbers)
         text = self.marks.to_text(to_text(page))
-        return Content(subject, self._settled(text, rendering), self._settled(page, rendering))
+        return Content(subject, self._settled(text, rendering), self._settled(page, rendering), preheader)
 
     def _settled(self, text: str, rendering: Rendering) -> str:
         """`text` with the values fixed in this variant written in."""
@@ -86,6 +91,8 @@ class Composer:
         seen: dict[str, int] = {}
 
         def click(target: str) -> str:
+            if self.view and target.startswith(self.view):
+                return target
             occurrence = seen[target] = seen.get(target, -1) + 1
             n = numbers.setdefault((target, occurrence), len(numbers))
             return self.links.click(track, self.links.signed_target(self.source.campaign, n, target))
@@ -116,24 +123,25 @@ class Composer:
             raise BadTemplate("The template is empty.")
         return body
 
-    def _lacks(self, done: str, rendering: Rendering) -> tuple[str, bool]:
-        """The postal address unless the text has it, and whether the unsubscribe link is missing."""
+    def _lacks(self, done: str, rendering: Rendering) -> tuple[str, list[int]]:
+        """The postal address unless the text has it, and the slots of the links that are missing: that to leave, and with it that to the
+        preferences."""
         if not self.source.bulk:
-            return "", False
+            return "", []
         postal = self.source.identity.postal_line
         shown = {int(m[2]) for m in self.marks.pattern.finditer(done) if m[1] == "v"}
         has = postal in done or escape(postal) in done or any(postal in rendering.values[index] for index in shown)
         used = {name for index in self.marks.slots(done) for name in self.program.slots[index].names}
-        return "" if has else postal, "unsubscribe_url" not in used
+        ways = [] if "unsubscribe_url" in used else [self.unsubscribe]
+        if ways and "preferences_url" not in used:
+            ways.append(self.preferences)
+        return "" if has else postal, ways
 
     def _footer(self, done: str, rendering: Rendering) -> str:
-        postal, link = self._lacks(done, rendering)
-        return html.footer(escape(postal), self.marks.slot(self.unsubscribe, "l") if link else "")
+        postal, ways = self._lacks(done, rendering)
+        return footer.as_html(escape(postal), [self.marks.slot(way, "l") for way in ways], self.template.language)
 
     def _with_text_footer(self, text: str, rendering: Rendering) -> str:
         text = self.marks.to_text(text)
-        postal, link = self._lacks(text, rendering)
-        if postal or link:
-            text = text.rstrip("\n") + "\n\n-- \n" + postal + "\n" * bool(postal)
-            text += f"Unsubscribe: {self.marks.slot(self.unsubscribe, 'f')}\n" if link else ""
-        return text
+        postal, ways = self._lacks(text, rendering)
+        return footer.as_text(text, postal, [self.marks.slot(way, "f") for way in ways], self.template.language)

@@ -20,14 +20,15 @@ import signal
 import sys
 import traceback
 from base64 import b64decode, b64encode
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
 from shared.errors import BadInput, BadTemplate, Unavailable
 from shared.links import Links
 from shared.mail.compile import compile as compile_here
+from shared.mail.compose import Content
 from shared.mail.helper import Helper
 from shared.mail.source import Identity, Source
 from shared.tokens import MIN_KEY, Tokens
@@ -51,13 +52,37 @@ def compile(
 ) -> Outline:
     """As `shared.mail.compile.compile`, within CPU seconds and MEMORY. Blocks; for any thread. Raises BadTemplate, BadInput, and
     Unavailable when there is no process to be had."""
+    names = {"known": None if known is None else sorted(known), "extra": sorted(extra)}
+    answer = _answered({**_given(source, links), **names})
+    return Outline([(n, target) for n, target in answer["links"]], frozenset(answer["variables"]))
+
+
+def public(source: Source, links: Links) -> Content:
+    """As `CompiledMail.public`, of a source that is not tracked, within the same limits. Blocks; for any thread. Raises as `compile`."""
+    shown = replace(source, view=links.view(source.campaign, source.spoken))
+    return Content(**_answered({**_given(shown, links), "public": True}))
+
+
+def feed(data: bytes, address: str) -> bytes:
+    """As `shared.mail.feed_parse.parse`, within the same limits. Blocks; for any thread. Raises BadInput, Unavailable."""
+    try:
+        return str(_answered({"feed": b64encode(data).decode(), "address": address})["packed"]).encode()
+    except BadTemplate:  # its process was ended
+        raise BadInput("cannot be read: it is broken, or takes too much time or memory") from None
+
+
+def _given(source: Source, links: Links) -> dict[str, Any]:
     parts = {name: b64encode(data).decode() for name, data in source.parts.items()}
     given = asdict(source) | {"data": b64encode(source.data).decode(), "parts": parts}
-    names = {"known": None if known is None else sorted(known), "extra": sorted(extra)}
-    answer = json.loads(_asked(json.dumps({"source": given, "base": links.base, **names}).encode()))
+    return {"source": given, "base": links.base}
+
+
+def _answered(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises BadTemplate, BadInput, Unavailable."""
+    answer: dict[str, Any] = json.loads(_asked(json.dumps(request).encode()))
     if sentence := answer.get("refused"):
         raise (BadTemplate if answer["template"] else BadInput)(sentence)
-    return Outline([(n, target) for n, target in answer["links"]], frozenset(answer["variables"]))
+    return answer
 
 
 def _asked(line: bytes) -> bytes:
@@ -163,12 +188,25 @@ def warm() -> None:
 
 def _answer(line: bytes) -> bytes:
     request: dict[str, Any] = json.loads(line)
-    given, known = request["source"], request["known"]
+    if "feed" in request:
+        return _feed(b64decode(request["feed"]), request["address"])
+    given, known = request["source"], request.get("known")
     parts = {name: b64decode(data) for name, data in given["parts"].items()}
     source = Source(**given | {"data": b64decode(given["data"]), "parts": parts, "identity": Identity(**given["identity"])})
     links = Links(request["base"], Tokens([bytes(MIN_KEY)]))  # what is signed here goes nowhere
     try:
-        found = compile_here(source, links, None if known is None else frozenset(known), frozenset(request["extra"]))
+        found = compile_here(source, links, None if known is None else frozenset(known), frozenset(request.get("extra", ())))
+        if request.get("public"):
+            return json.dumps(asdict(found.public())).encode()
     except BadInput as error:
         return json.dumps({"refused": str(error), "template": isinstance(error, BadTemplate)}).encode()
     return json.dumps({"links": found.links, "variables": sorted(found.variables)}).encode()
+
+
+def _feed(data: bytes, address: str) -> bytes:
+    from shared.mail.feed_parse import parse  # for those only who have a feed
+
+    try:
+        return json.dumps({"packed": parse(data, address).decode()}).encode()
+    except BadInput as error:
+        return json.dumps({"refused": str(error), "template": False}).encode()

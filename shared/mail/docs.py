@@ -29,12 +29,23 @@ _SETTING = re.compile(r"\w+\s*:")
 def template(exported: bytes, title: str, language: str) -> bytes:
     """A template of the kind "html", in our layout, with the settings that stand at the top of the Doc. `exported`: its HTML, `title`:
     plain text, `language`: BCP 47. Pictures keep the addresses that they have in the export. Raises BadTemplate."""
+    settings, blocks = _read(exported)
+    return "".join([*settings, markdown.layout(_parts(blocks), title, language)]).encode()
+
+
+def plain(exported: bytes) -> str:
+    """The same without our layout: settings, then HTML. Raises BadTemplate."""
+    settings, blocks = _read(exported)
+    return "".join([*settings, _shown(blocks)])
+
+
+def _read(exported: bytes) -> tuple[list[str], list[Block]]:
     blocks = read(exported)
     for block in _all(blocks):
         block.pieces = _with_marks(block.pieces)
     settings, blocks = _settings(blocks)
     _promote(blocks)
-    return "".join([*settings, markdown.layout(_parts(blocks), title, language)]).encode()
+    return settings, blocks
 
 
 # --- what is meant ----------------------------------------------------------------------------------------------------

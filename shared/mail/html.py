@@ -34,10 +34,6 @@ _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)")
 _ACTIVE = re.compile(r"@import|javascript:|expression\(|behavior\s*:|-moz-binding", re.I)
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
 _PREHEADER = "display:none;max-height:0;overflow:hidden;mso-hide:all;font-size:1px;line-height:1px;color:transparent"
-_FOOTER = (
-    "max-width:600px;margin:0 auto;padding:8px 24px 32px;text-align:center;font-size:13px;line-height:1.6;color:#696969;"
-    "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
-)
 _TRAP = '<a href="{}" aria-hidden="true" tabindex="-1" style="display:none"></a>'
 _PIXEL = '<img src="{}" alt="" width="1" height="1" style="border:0;width:1px;height:1px;opacity:0">'
 
@@ -98,14 +94,6 @@ def finish(html: str, page: Page) -> str:
     if not rewriter.ended:
         rewriter.end_body()
     return "".join(rewriter.out)
-
-
-def footer(postal: str, unsubscribe: str) -> str:
-    """The lines a bulk mail must have; each argument is HTML text or an address, "" when the template has it already."""
-    lines = [postal] if postal else []
-    if unsubscribe:
-        lines.append(f'<a href="{unsubscribe}" style="color:#696969;text-decoration:underline">Unsubscribe</a>')
-    return f'<div class="footer" style="{_FOOTER}">{"<br>".join(lines)}</div>' if lines else ""
 
 
 class _Rewriter(HTMLParser):

@@ -3,7 +3,8 @@
 The conventions are read off the shape of a paragraph, so that a template stays plain text that anybody can edit:
 
 - a paragraph of nothing but a bold link is a button;
-- right above the first `# heading`, a line all in bold is the masthead, which stands above the card, and one all in italics a kicker;
+- right above the first `# heading`, a line all in bold is the masthead, which stands above the card, with a line before it that is nothing
+  but a link, such as that to the mail in the browser; and one all in italics is a kicker;
 - a table whose first row is empty is a list of facts: its first column names what stands beside it;
 - what follows a line of `***` is small print, which stands below the card.
 
@@ -119,13 +120,17 @@ def _tokens(text: str) -> list[Token]:
 
 
 def _opening(tokens: Sequence[Token]) -> int:
-    """How many tokens the masthead has; gives it and the kicker their classes."""
-    masthead = 3 if _all_in(tokens[:2], "strong") else 0
+    """How many tokens the masthead has, with the link before it; gives them and the kicker their classes."""
+    view = 3 if _all_in(tokens[:2], "link") else 0
+    brand = 3 if _all_in(tokens[view : view + 2], "strong") else 0
+    masthead = view + brand
     kicker = 3 if _all_in(tokens[masthead : masthead + 2], "em") else 0
     if [token.tag for token in tokens[masthead + kicker :][:1]] != ["h1"]:
         return 0
-    if masthead:
-        tokens[0].attrSet("class", "brand")
+    if view:
+        tokens[0].attrSet("class", "view")
+    if brand:
+        tokens[view].attrSet("class", "brand")
     if kicker:
         tokens[masthead].attrSet("class", "kicker")
     return masthead

@@ -121,7 +121,7 @@ class Rendering:
 class Program:
     """All parts of one mail, sharing slots, tests and keys. `constants` are the names every recipient shares."""
 
-    def __init__(self, marks: Marks, constants: Mapping[str, str]) -> None:
+    def __init__(self, marks: Marks, constants: Mapping[str, Any]) -> None:
         self.marks = marks
         self.env = Sandbox()
         self.env.globals |= constants
@@ -174,7 +174,7 @@ class Program:
         except (*_ERRORS, SyntaxError) as e:
             fail(e, where, None)
         self.parts[name] = part
-        self.keys = tuple(sorted({*self.keys, *rewrite.keys}))
+        self.keys = tuple(sorted({*self.keys, *(rewrite.keys & free)}))  # a loop's own name is nobody's value
         self.variables |= free
 
     def _measure(self, source: str, used: list[int]) -> None:

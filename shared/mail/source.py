@@ -8,7 +8,7 @@ A template may open with front matter, lines of `key: value` between two `---` l
     ---
     # Hello
 
-There `layout: plain` puts Markdown into `layouts/plain.html` instead of our layout.
+There `layout: plain` puts Markdown into `layouts/plain.html` instead of our layout, and `feed: https://…` names a feed, see `feeds`.
 
 A template may be in several languages, a file each: `news.fr-CA.md` beside `news.md`, which is for everybody else.
 """
@@ -25,7 +25,7 @@ from shared.errors import BadTemplate
 from shared.mail.bundle import SUFFIX, unpacked
 
 MAX_SOURCE = 256 * 1024  # bytes
-KEYS = ("subject", "preheader", "layout")
+KEYS = ("subject", "preheader", "layout", "feed")
 _KINDS: dict[str, Kind] = {"md": "markdown", "html": "html", "htm": "html", "mjml": "mjml", "txt": "text"}
 _LANGUAGE = re.compile(r"\.([a-z]{2,3}(?:-[a-z0-9]{2,8})*)\.[a-z]+$", re.I)
 _PREVIEW = re.compile(r"<mj-preview>([^<]*)</mj-preview>")
@@ -56,7 +56,9 @@ class Source:
 
     `subject` overrides the front matter's. `bulk` adds the List-* headers and the footer, `tracked` the open pixel and the
     counted links. `numbered`: targets of links, by number, whose numbers are given: those of the mail's other languages.
-    `parts`: the files of the folders `layouts` and `partials` that it is put together from, as "partials/footer.html".
+    `parts`: the files of the folders `layouts` and `partials` that it is put together from, as "partials/footer.html", and its feed, see
+    `feeds`. `spoken`: which of the campaign's languages it is, "" for that of everybody else. `view`: the address of its public version
+    where `Links` are not to sign that, "" where they are.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Source:
     tracked: bool = True
     numbered: Sequence[str] = ()
     parts: Mapping[str, bytes] = field(default_factory=dict)
+    spoken: str = ""
+    view: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,7 @@ def best(languages: Collection[str], wanted: str) -> str:
 
 def in_language(mail: Mapping[str, Any], language: str) -> Mapping[str, Any]:
     """A campaign's frozen `mail` in one of its `languages`, "" for that of everybody else."""
-    return {**mail, **mail["languages"][language]} if language else mail
+    return {**mail, **mail["languages"][language], "spoken": language} if language else mail
 
 
 def thawed(mail: Mapping[str, Any], data: bytes, campaign: str) -> Source:
@@ -145,6 +149,7 @@ def thawed(mail: Mapping[str, Any], data: bytes, campaign: str) -> Source:
         bulk=mail["bulk"],
         tracked=mail["tracked"],
         numbered=[mail["links"][str(number)] for number in range(len(mail["links"]))] if "languages" in mail else (),
+        spoken=mail.get("spoken", ""),
     )
 
 
@@ -190,6 +195,14 @@ def _front_matter(text: str) -> tuple[dict[str, str], str]:
 def layout_of(name: str, text: str) -> str:
     """The layout that a template, called `name`, asks for, as `Template.layout`; raises BadTemplate."""
     return _layout(_front_matter(text)[0], kind_of(name))
+
+
+def feed_of(data: bytes) -> str:
+    """The address of the feed that a template asks for, "" for none; what is wrong with the template is said when it is read."""
+    try:
+        return _front_matter(decode(data))[0].get("feed", "")
+    except BadTemplate:
+        return ""
 
 
 def _layout(head: Mapping[str, str], kind: Kind | None) -> str:

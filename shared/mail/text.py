@@ -26,9 +26,10 @@ _INVISIBLE = re.compile("[\u00ad\u034f\u200b\u2060\ufeff]")
 _PREFIX = {f"h{n}": "#" * n + " " for n in range(1, 7)} | {"blockquote": "> "}
 
 
-def to_text(html: str) -> str:
-    """Readable plain text with "\\n" line ends; "" for a document that shows nothing. Lines are not wrapped."""
-    converter = _Converter()
+def to_text(html: str, links: bool = True) -> str:
+    """Readable plain text with "\\n" line ends; "" for a document that shows nothing. Lines are not wrapped. `links`: with their
+    addresses."""
+    converter = _Converter(links)
     converter.feed(html)
     converter.close()
     while len(converter.blocks) > 1:
@@ -75,8 +76,9 @@ class _Block:
 
 
 class _Converter(HTMLParser):
-    def __init__(self) -> None:
+    def __init__(self, addresses: bool) -> None:
         super().__init__(convert_charrefs=True)
+        self.addresses = addresses
         self.blocks = [_Block("")]
         self.hidden: list[str] = []  # open elements inside, and with, the hidden one
         self.links: list[tuple[str, _Block, int]] = []
@@ -134,7 +136,7 @@ class _Converter(HTMLParser):
     def _link(self, href: str, block: _Block, start: int) -> None:
         shown = block.line[start:].strip() if block is self.block else ""
         address = unescape(href).removeprefix("mailto:").removeprefix("tel:")
-        if href and not href.startswith("#") and shown != address:
+        if self.addresses and href and not href.startswith("#") and shown != address:
             self.block.write(f"{' ' if self.block.line and not self.block.line.endswith((' ', chr(10))) else ''}<{address}>")
 
     def leave(self, tag: str) -> None:

@@ -24,6 +24,7 @@ recipient of every window so far, and `states`, one byte for each.
     codes       {position: the provider's code} of those failed, deferred or unknown; `refused`: {position: when there first was one, ms}
     ended_at    when it was done
     expires_at  of a single mail: when the document may go
+    stands_for  of a confirmation's that holds nobody: the name of an earlier day's batch whose mail went on this day
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ UNKNOWN: Final = ord("u")
 SKIPPED_LEFT: Final = ord("l")  # in the index, but the rule no longer holds
 SKIPPED_JOINED: Final = ord("j")  # confirmed after the freeze
 SKIPPED_CAPPED: Final = ord("p")  # had, or is about to have, as many mails as the contact policy allows
+SKIPPED_RESTING: Final = ord("r")  # wants none for some time, or none so soon after the last
+SKIPPED_CROWDED: Final = ord("w")  # a confirmation that waited for a day because too many were asked for at once
 
 END_STATES: Final = ("sent", "failed", "suppressed", "skipped", "cancelled", "unknown")
 NAMES: Final[Mapping[int, str]] = {
@@ -57,12 +60,17 @@ NAMES: Final[Mapping[int, str]] = {
     SKIPPED_LEFT: "skipped",
     SKIPPED_JOINED: "skipped",
     SKIPPED_CAPPED: "skipped",
+    SKIPPED_RESTING: "skipped",
+    SKIPPED_CROWDED: "skipped",
 }
 SKIPS: Final[Mapping[int, str]] = {
     SKIPPED_LEFT: "no longer in the segment, or not confirmed",
     SKIPPED_JOINED: "confirmed after the campaign had started",
     SKIPPED_CAPPED: "had enough mails lately",
+    SKIPPED_RESTING: "wants a pause, or fewer mails",
+    SKIPPED_CROWDED: "too many confirmations were asked for from one network or to one domain",
 }
+CROWDED: Final = "crowded"  # the code of a confirmation that waits because too many were asked for
 BATCH_SIZE: Final = 400  # recipients of a range, on average
 TOPIC: Final = "send-requests"
 SINGLE_KEPT: Final = 90 * 86_400_000  # ms

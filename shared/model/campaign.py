@@ -5,13 +5,16 @@
     row         what launch saw in the Campaigns tab: name, template, subject, segment, schedule, wanted
     state       as above; `active` while the tick still has work with it
     answer      the plain sentence shown beside the row, with `answered_at`
-    mail        frozen at launch: {object, hash, file, version, name, subject, identity}; `templates`: the ids of its files
+    mail        frozen at launch: {object, hash, file, version, name, subject, identity}; `templates`: the ids of its files. `view`, also of
+                each language: {object, subject, about} of its public version, absent where it has none
+    public      "" for a campaign that began as a private one, "shown" in the archive, "hidden" again
     rule, rule_version   of a segment by rule, frozen at launch (shared/model/rules.py); absent for everyone and tags
     segment, frozen_at, expected, cut (all batches of the newest send exist), totals (when it ended)
     at, wall, zone   when it starts (ms), what the Schedule cell says, and the workbook's zone then
     cut_by      until when a tick may be looking at readers for a send's rosters (ms): another one leaves it alone
     preparing   how far that has come, see functions/launch/prepare.py; {} when it is through. A later send is one of `sends` only then
     waiting, waiting_at, outlook   mails that wait for providers by mailbox provider, when they were counted, the sentence told
+    purged_at   when its deliveries began to go for their age (ms), see functions/privacy; `headlines`: the figures as counted last
     ended       how many sends the totals cover
     archived    whether it was put away: it has ended, and the Sheet shows and counts it no more
     review      where campaigns need approval: {stamp, code, before, expected, found}, see functions/launch/approval.py
@@ -28,8 +31,8 @@
     priority    higher goes first where the contact policy lets only one through; 0 by default
     policy      {cap, days, quiet: [from, to] minutes, zone}, of the tenant: at most `cap` mails in `days` days (0 = no limit), none in
                 quiet hours where the reader is
-    recent      [{id, segment, frozen_at, ahead, sends}] of the campaigns whose mails count for the cap; `ahead`: it goes first, so
-                whoever will get its mail counts already
+    recent      [{id, segment, frozen_at, ahead, sends}] of the campaigns whose mails count for the cap and for readers who want mails
+                seldom; `ahead`: it goes first, so whoever will get its mail counts already; `far`: too long ago for the cap
 
 The system campaigns `confirm` and `welcome` have only `kind: "system"`, `state: "running"` and `mail`; each of their
 batches is a single mail.
@@ -42,7 +45,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from shared.model.batch import END_STATES
-from shared.model.paths import CONFIRM, TEST, WELCOME, Paths
+from shared.model.paths import SYSTEM, TEST, Paths
 from shared.model.ref import CAMPAIGN_ID
 from shared.ports import Filter, Store
 
@@ -68,7 +71,7 @@ LABELS: Final[Mapping[str, str]] = {  # result -> the label counted in `deliveri
 
 def usable_id(id: str) -> bool:
     """Whether a row of the Campaigns tab may be called so."""
-    return bool(CAMPAIGN_ID.fullmatch(id)) and id not in (CONFIRM, TEST, WELCOME)
+    return bool(CAMPAIGN_ID.fullmatch(id)) and id not in (*SYSTEM, TEST)
 
 
 async def progress(store: Store, paths: Paths, campaign: str, sends: Sequence[Mapping[str, Any]] = ()) -> dict[str, int]:

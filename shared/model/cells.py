@@ -54,9 +54,9 @@ def stored(cell: Cell) -> Cell:
     return cell
 
 
-def short(text: str) -> str:
-    """Something a person typed, as it is named in a sentence: up to 60 characters."""
-    return text if len(text) <= 60 else text[:59] + "…"
+def short(text: str, most: int = 60) -> str:
+    """Something a person typed, as it is named in a sentence: up to `most` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def listed(words: Sequence[str], last: str) -> str:

@@ -12,23 +12,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 from shared.model.subscriber import WEEK, country_of
 
 DAY: Final = 86_400_000  # ms
 TEXTS: Final = ("tag", "country", "city", "language", "name", "domain")
-DATES: Final = ("joined", "confirmed", "opened", "clicked", "engaged")
+DATES: Final = ("joined", "confirmed", "agreed", "opened", "clicked", "engaged")
 WORDS: Final[dict[str, tuple[str, ...]]] = {  # terminal -> its words, in the order in which a sentence names them
     "TEXT": TEXTS,
     "DATED": DATES,
     **{f"_{word.upper()}": (word,) for word in ("is", "in", "contains", "not", "never", "set", "unset", "the", "last")},
+    **{f"_{word.upper()}": (word,) for word in ("campaign", "was", "sent")},
     "WHERE": ("before", "on", "after", "since"),
     "UNIT": ("days", "weeks", "day", "week"),
     "_AND": ("and",),
     "_OR": ("or",),
 }
 KINDS: Final = {word: kind for kind, words in WORDS.items() for word in words}
+Leaf: TypeAlias = "Text | When | About"
 
 
 class Rule(ABC):
@@ -42,17 +44,60 @@ class Rule(ABC):
         """Whether it holds for a subscriber's document at `now` (ms)."""
 
     @abstractmethod
-    def leaves(self) -> Iterator[Text | When]:
+    def leaves(self) -> Iterator[Leaf]:
         """The conditions that it is made of."""
 
     @property
     def fields(self) -> frozenset[str]:
         """The fields of the document that it reads."""
-        return frozenset(name for leaf in self.leaves() for name in _READS[leaf.field])
+        return frozenset(name for leaf in self.leaves() for name in leaf.reads)
+
+    @property
+    def facts(self) -> frozenset[Fact]:
+        """What it asks of single campaigns."""
+        return frozenset(fact for leaf in self.leaves() if isinstance(leaf, About) for fact in leaf.asks)
 
     def within(self, rank: int) -> str:
         """Its text as part of what binds as `rank` does."""
         return f"({self})" if self.rank >= rank else str(self)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fact:
+    """What a person, or we, did with a campaign's mail: `what` is "opened", "clicked" or "sent". A subscriber's document does not say; the
+    sweep of the segments notes it in the document's `segments` (`entry`, which no tag and no segment can be called) for those campaigns
+    that rules name."""
+
+    what: str
+    campaign: str
+
+    @property
+    def entry(self) -> str:
+        return f"{self.what}:{self.campaign}"
+
+
+@dataclass(frozen=True, slots=True)
+class About(Rule):
+    """Something done with a `campaign`'s mail: `field` is "opened", "clicked", "engaged" (either) or "sent", as of the last sweep."""
+
+    field: str
+    campaign: str
+    reads: ClassVar[tuple[str, ...]] = ("segments",)
+
+    @property
+    def asks(self) -> tuple[Fact, ...]:
+        what = ("opened", "clicked") if self.field == "engaged" else (self.field,)
+        return tuple(Fact(one, self.campaign) for one in what)
+
+    def holds(self, subscriber: Mapping[str, Any], now: int) -> bool:
+        index = subscriber.get("segments") or ()
+        return any(fact.entry in index for fact in self.asks)
+
+    def leaves(self) -> Iterator[Leaf]:
+        yield self
+
+    def __str__(self) -> str:
+        return f"{'was sent' if self.field == 'sent' else self.field} campaign {_quoted(self.campaign)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +107,10 @@ class Text(Rule):
     field: str
     how: str
     values: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return _READS[self.field]
 
     def holds(self, subscriber: Mapping[str, Any], now: int) -> bool:
         held = _HELD[self.field](subscriber)
@@ -73,7 +122,7 @@ class Text(Rule):
             return any(word == value or word.startswith(f"{value}-") for word in held for value in self.values)
         return any(word in self.values for word in held)
 
-    def leaves(self) -> Iterator[Text | When]:
+    def leaves(self) -> Iterator[Leaf]:
         yield self
 
     def __str__(self) -> str:
@@ -92,6 +141,10 @@ class When(Rule):
     how: str
     days: int = 0
     day: date = date.min
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return _READS[self.field]
 
     def holds(self, subscriber: Mapping[str, Any], now: int) -> bool:
         at = _AT[self.field](subscriber)
@@ -114,7 +167,7 @@ class When(Rule):
     def _start(self) -> int:
         return (self.day - _EPOCH).days * DAY
 
-    def leaves(self) -> Iterator[Text | When]:
+    def leaves(self) -> Iterator[Leaf]:
         yield self
 
     def __str__(self) -> str:
@@ -133,7 +186,7 @@ class Not(Rule):
     def holds(self, subscriber: Mapping[str, Any], now: int) -> bool:
         return not self.rule.holds(subscriber, now)
 
-    def leaves(self) -> Iterator[Text | When]:
+    def leaves(self) -> Iterator[Leaf]:
         return self.rule.leaves()
 
     def __str__(self) -> str:
@@ -146,6 +199,8 @@ class Not(Rule):
                 return f"{field} not in {', '.join(map(_quoted, values))}"
             case When(field, "ever"):
                 return f"never {field}"
+            case About("sent", campaign):
+                return f"was not sent campaign {_quoted(campaign)}"
         return f"not {self.rule.within(2)}"
 
 
@@ -159,7 +214,7 @@ class All(Rule):
     def holds(self, subscriber: Mapping[str, Any], now: int) -> bool:
         return all(rule.holds(subscriber, now) for rule in self.rules)
 
-    def leaves(self) -> Iterator[Text | When]:
+    def leaves(self) -> Iterator[Leaf]:
         return (leaf for rule in self.rules for leaf in rule.leaves())
 
     def __str__(self) -> str:
@@ -176,7 +231,7 @@ class Either(Rule):
     def holds(self, subscriber: Mapping[str, Any], now: int) -> bool:
         return any(rule.holds(subscriber, now) for rule in self.rules)
 
-    def leaves(self) -> Iterator[Text | When]:
+    def leaves(self) -> Iterator[Leaf]:
         return (leaf for rule in self.rules for leaf in rule.leaves())
 
     def __str__(self) -> str:
@@ -229,11 +284,12 @@ _HELD: Final[dict[str, Callable[[Mapping[str, Any]], Collection[str]]]] = {
 _AT: Final[dict[str, Callable[[Mapping[str, Any]], int | None]]] = {
     "joined": lambda one: one.get("created_at"),
     "confirmed": lambda one: one.get("confirmed_at"),
+    "agreed": lambda one: one.get("consented_at"),
     "opened": lambda one: _hit(one, "opens"),
     "clicked": lambda one: _hit(one, "clicks"),
     "engaged": lambda one: _hit(one, "opens", "clicks"),
 }
-_READS: Final = {
+_READS: Final[dict[str, tuple[str, ...]]] = {
     "tag": ("tags",),
     "country": ("country", "located"),
     "city": ("located",),
@@ -242,6 +298,7 @@ _READS: Final = {
     "domain": ("address",),
     "joined": ("created_at",),
     "confirmed": ("confirmed_at",),
+    "agreed": ("consented_at",),
     "opened": ("opens", "machines"),
     "clicked": ("clicks", "machines"),
     "engaged": ("opens", "clicks", "machines"),

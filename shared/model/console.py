@@ -28,7 +28,7 @@ APPROVED: Final = "Approved"  # the column of Campaigns in which such people wri
 
 ROW_FIELDS: Final = ("ID", "Name", "Template", "Subject", "Segment", "Schedule", "Wanted")
 # A tab without one of these columns is as good as one that leaves it blank.
-ROW_OPTIONS: Final = ("Rate", "Hours", "Priority", "Test to")
+ROW_OPTIONS: Final = ("Rate", "Hours", "Priority", "Test to", "Public")
 ROW_RESULTS: Final = (
     "State",
     "Answer",
@@ -83,6 +83,14 @@ SEGMENTS: Final = "Segments"
 SEGMENT_RESULTS: Final = "Segment results"
 SEGMENT_FIELDS: Final = ("Name", "Rule")
 SEGMENT_ANSWERS: Final = ("Readers", "Answer")  # by lookup
+SETTINGS: Final = "Settings"
+SETTING_RESULTS: Final = "Setting results"
+SETTING_FIELDS: Final = ("Setting", "Value")
+SETTING_ANSWERS: Final = ("What it does", "Answer")  # by lookup
+TOPICS: Final = "Topics"
+TOPIC_RESULTS: Final = "Topic results"
+TOPIC_FIELDS: Final = ("Tag", "Label", "About")
+TOPIC_ANSWERS: Final = ("Answer",)  # by lookup
 TEMPLATES: Final = "Templates"
 TEMPLATE_FIELDS: Final = ("Template", "Kind", "Language", "Subject", "Changed", "Variables", "Problem", "Used by", "File")
 PREFLIGHT: Final = "Preflight"

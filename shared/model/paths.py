@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 CONFIRM = "confirm"  # the system campaigns whose batches are single mails
 WELCOME = "welcome"
+ACCESS = "access"  # a link to the preference centre, for who asks for it by address
+EXPORT = "export"  # what is kept of a reader, mailed to the reader
+SYSTEM = (CONFIRM, WELCOME, ACCESS, EXPORT)
 TEST = "test"  # the campaign of all test mails, see MailTests
 NOBODY = "_"  # the key of their references: MailRef.parse takes it for none, so what is heard of a test mail counts for nothing
 
@@ -28,7 +31,7 @@ class Paths:
         return f"{self.subscribers}/{sid}"
 
     def consent(self, sid: str, consent: str) -> str:
-        return f"{self.subscribers}/{sid}/consents/{consent}"
+        return f"{self.consents(sid)}/{consent}"
 
     @property
     def suppressions(self) -> str:
@@ -36,6 +39,22 @@ class Paths:
 
     def suppression(self, sid: str) -> str:
         return f"{self.suppressions}/{sid}"
+
+    @property
+    def erasures(self) -> str:
+        """What is left to do of erasures, see shared/model/erasure.py."""
+        return f"{self.tenant}/erasures"
+
+    def erasure(self, sid: str) -> str:
+        return f"{self.erasures}/{sid}"
+
+    @property
+    def privacy(self) -> str:
+        """How far the latest looks of the step privacy have come."""
+        return f"{self.tenant}/console/privacy"
+
+    def consents(self, sid: str) -> str:
+        return f"{self.subscriber(sid)}/consents"
 
     def lifts(self, sid: str) -> str:
         return f"{self.suppression(sid)}/lifts"
@@ -112,6 +131,11 @@ class Paths:
         """Note of a provider's callback that was taken; it goes by itself after days."""
         return f"{self.tenant}/callbacks/{digest}"
 
+    def limit(self, hour: int, what: str) -> str:
+        """Whom a limit of confirmations counted in an hour (hours since the epoch); it goes by itself after a day. `what`: see
+        functions/send_batch/limits.py."""
+        return f"{self.tenant}/limits/{hour}.{what}"
+
     @property
     def endpoints(self) -> str:
         return f"{self.tenant}/endpoints"
@@ -130,6 +154,16 @@ class Paths:
     def templates(self) -> str:
         """What launch found in each file of the templates folder."""
         return f"{self.tenant}/console/templates"
+
+    @property
+    def archive(self) -> str:
+        """The campaigns that everybody may see, see functions/launch/listing.py."""
+        return f"{self.tenant}/console/archive"
+
+    @property
+    def pages(self) -> str:
+        """The texts of public pages that launch found in the folder `pages`."""
+        return f"{self.tenant}/console/pages"
 
     @property
     def console(self) -> str:

@@ -17,13 +17,15 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from shared.errors import BadInput
 from shared.model.cells import short
-from shared.model.conditions import KINDS, WORDS, All, Either, Not, Rule, Text, When, combined, plain
+from shared.model.conditions import KINDS, WORDS, About, All, Either, Not, Rule, Text, When, combined, plain
 from shared.model.country import country_code
+from shared.model.ref import CAMPAIGN_ID
 from shared.model.subscriber import tag_form, usable_tag
 
 MOST: Final = 2000  # characters of a rule
 DEEPEST: Final = 20  # conditions within conditions
 LONGEST: Final = 3650  # days of a window
+CAMPAIGNS: Final = 3  # that a rule may name
 EXAMPLE: Final = "tag is press and opened in the last 30 days"
 
 
@@ -47,7 +49,18 @@ def parse(text: str) -> Rule:
             f"The quote at character {(error.pos_in_stream or 0) + 1} does not end. Put a quote after the value."
         ) from None
     assert isinstance(rule, Rule)
+    named = list(dict.fromkeys(leaf.campaign for leaf in rule.leaves() if isinstance(leaf, About)))
+    if len(named) > CAMPAIGNS:
+        raise BadInput(
+            f"At character {place_of(text, named[CAMPAIGNS])}: the rule names {len(named)} campaigns, and {CAMPAIGNS} are the most."
+        )
     return rule
+
+
+def place_of(text: str, campaign: str) -> int:
+    """Where a rule's text names a campaign first, in characters from 1."""
+    found = re.search(rf"(?<![\w-]){re.escape(campaign)}(?![\w-])", text, re.IGNORECASE)
+    return found.start() + 1 if found else 1
 
 
 # --- the language -----------------------------------------------------------------------------------------------------
@@ -70,12 +83,17 @@ all: one (_AND one)*
     | _NEVER DATED -> never
     | DATED _IN _THE? _LAST? NUMBER UNIT -> last
     | DATED WHERE DATE -> dated
+    | DATED _CAMPAIGN named -> about
+    | _NEVER DATED _CAMPAIGN named -> not_about
+    | _WAS _SENT _CAMPAIGN named -> sent
+    | _WAS _NOT _SENT _CAMPAIGN named -> not_sent
+named: WORD | STRING
 values: value ("," value)*
-!value: WORD | STRING | NUMBER | DATE | _IS | _IN
+!value: WORD | STRING | NUMBER | DATE | _IS | _IN | _CAMPAIGN | _WAS | _SENT
 
 WORD: /[^\s(),"“”]+/
 STRING: /"[^"]*"|“[^”]*”/
-%declare TEXT DATED WHERE UNIT NUMBER DATE _AND _OR _NOT _NEVER _IS _IN _CONTAINS _SET _UNSET _THE _LAST
+%declare TEXT DATED WHERE UNIT NUMBER DATE _AND _OR _NOT _NEVER _IS _IN _CONTAINS _SET _UNSET _THE _LAST _CAMPAIGN _WAS _SENT
 %ignore /\s+/
 """
 _OTHERS: Final = {"NUMBER": "a number", "DATE": "a date such as 2026-01-31", "COMMA": "a comma", "RPAR": "“)”", "$END": "the end"}
@@ -140,6 +158,27 @@ class _Made(Transformer[Token, Rule]):
 
     def never(self, found: list[Token]) -> Rule:
         return Not(self.ever(found))
+
+    def named(self, found: list[Token]) -> str:
+        text = _said(found[0]).strip()
+        if not CAMPAIGN_ID.fullmatch(text):
+            raise BadInput(f"At character {_place(found[0])}, “{short(text)}”: write a campaign's ID, such as C-0012.")
+        return text.upper() if re.fullmatch(r"c-\d+", text, re.ASCII) else text
+
+    def about(self, found: list[Any]) -> Rule:
+        field, campaign = found
+        if field not in ("opened", "clicked", "engaged"):
+            raise BadInput(f"At character {_place(field)}: of a campaign write opened, clicked, engaged or was sent.")
+        return About(str(field), campaign)
+
+    def not_about(self, found: list[Any]) -> Rule:
+        return Not(self.about(found))
+
+    def sent(self, found: list[str]) -> Rule:
+        return About("sent", found[0])
+
+    def not_sent(self, found: list[str]) -> Rule:
+        return Not(self.sent(found))
 
     def last(self, found: list[Token]) -> Rule:
         field, number, unit = found
@@ -221,7 +260,7 @@ def _unexpected(error: UnexpectedToken, text: str) -> str:
     """What stands in the wrong place, what belongs there, and the word that was probably meant."""
     expected = set(error.accepts or error.expected)
     if "WORD" in expected:
-        expected -= {"_IS", "_IN", "NUMBER", "DATE"}  # which are values there
+        expected -= {"_IS", "_IN", "_CAMPAIGN", "_WAS", "_SENT", "NUMBER", "DATE"}  # which are values there
     token: Token = error.token
     words = [word for kind, those in WORDS.items() if kind in expected for word in those]
     if {"TEXT", "DATED"} <= expected:

@@ -15,6 +15,12 @@ engaged_at  the last open or click by a person (ms), absent for never
 engaged     {hour of the day, UTC, "00" to "23": the last click by a person in that hour (ms)}
 opens, clicks, machines  {week modulo 26: the last open or click by a person in that week, and the last one taken for a person's that
             turned out to be a machine's (ms)}, see shared/model/score.py
+asked_at    the latest sign-up (ms), absent once it was confirmed
+wanted      what the latest sign-up asked for, replaced as a whole, see functions/subscribe/handler.py
+confirmations {consent: {at (ms), network, agent, message}} of each sign-up that was confirmed
+topics      {tag: {on, at (ms), consent}} of those tags that readers choose themselves: the choice; `tags` follows it
+paused_until no mail of a campaign before (ms); frequency: "" for every mail, "weekly", "monthly": at most one in 7 or 30 days
+consented_at when they last agreed (ms): the first import, a confirmed sign-up, the answer to a mail that asked again
 tags, name, language, created_at, confirmed_at, consent
 """
 
@@ -36,9 +42,9 @@ CONFIRMED = "confirmed"
 EVERYONE = "everyone"
 WEEK = 7 * 24 * HOUR
 WEEKS = 26  # of opens and clicks that are kept
-Reason = Literal["complaint", "hard_bounce", "soft_bounces", "unsubscribed"]
-REASONS: tuple[Reason, ...] = ("complaint", "hard_bounce", "soft_bounces", "unsubscribed")  # strongest first
-LIFTABLE: frozenset[str] = frozenset({"soft_bounces", "unsubscribed"})  # a confirmed re-consent lifts these only
+Reason = Literal["complaint", "hard_bounce", "erased", "soft_bounces", "unsubscribed"]
+REASONS: tuple[Reason, ...] = ("complaint", "hard_bounce", "erased", "soft_bounces", "unsubscribed")  # strongest first
+LIFTABLE: frozenset[str] = frozenset({"erased", "soft_bounces", "unsubscribed"})  # a confirmed re-consent lifts these only
 
 _INSIDE = frozenset(
     " -_&+#.\u200c\u200d"
@@ -74,7 +80,8 @@ def country_of(subscriber: Mapping[str, Any]) -> str:
 
 def engaged(paths: Paths, sid: str, at: int, *, clicked: bool, country: str = "") -> Write:
     """The write that notes a person's open or click at `at` (ms), and the country of a click where it is known: blind, order-free and
-    idempotent. It makes nobody mailable. Of somebody erased it makes a document of times and countries only."""
+    idempotent. It makes nobody mailable. Of somebody erased it makes times and a country beside the tombstone,
+    which the step privacy takes away again within a day."""
     data: dict[str, Any] = {
         "engaged_at": Maximum(at),
         f"{'clicks' if clicked else 'opens'}.{at // WEEK % WEEKS:02d}": Maximum(at),
@@ -144,15 +151,13 @@ def suppress(paths: Paths, sid: str, reason: Reason, source: str, at: int) -> li
     """The writes that suppress somebody: blind, order-free and idempotent, so a replay or a race changes nothing.
 
     `source`: what told us, in ids and words ("campaign C-0001"); `at` in milliseconds. A bounce for good also notes its time on the
-    subscriber: one that was lifted since has to be seen for what it is when it is told again.
+    subscriber: one that was lifted since has to be seen for what it is when it is told again. `left_at` is the last time that somebody
+    left: a sign-up from before it brings nobody back.
     """
+    told = {"reasons": ArrayUnion((reason,)), f"{reason}_at": Minimum(at), f"{reason}_sources": ArrayUnion((source,))}
     mirror: dict[str, Any] = {"suppressed": ArrayUnion((reason,)), "segments": []}
     if reason == "hard_bounce":
         mirror["bounced_at"] = Maximum(at)
-    return [
-        Merge(
-            paths.suppression(sid),
-            {"reasons": ArrayUnion((reason,)), f"{reason}_at": Minimum(at), f"{reason}_sources": ArrayUnion((source,))},
-        ),
-        Merge(paths.subscriber(sid), mirror),
-    ]
+    if reason == "unsubscribed":
+        told["left_at"] = Maximum(at)
+    return [Merge(paths.suppression(sid), told), Merge(paths.subscriber(sid), mirror)]

@@ -76,11 +76,13 @@ def lift(paths: Paths, subscriber: Document, reason: str, by: str, why: str, at:
     that nothing changes later. What was told until then stays lifted however often it is told again; something new suppresses anew.
 
     Commit them together; Conflict means that the subscriber changed meanwhile (or that it was done): read it again. Raises BadInput for a
-    complaint, for a reason that is not there, and without a name or a reason why.
+    complaint and an erasure, for a reason that is not there, and without a name or a reason why.
     """
     held: list[str] = list(subscriber.data.get("suppressed") or ())
     if reason == "complaint":
         raise BadInput("A complaint is never lifted: this reader reported our mail as unwanted.")
+    if reason == "erased":
+        raise BadInput("An erasure is taken back by its reader alone, who signs up again and confirms.")
     if reason not in held:
         raise BadInput("This reader is not suppressed for that reason.")
     if not by.strip() or not why.strip():

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.errors import NotFound
 from shared.mail.source import Identity
+from shared.model.face import Face
 from shared.model.paths import Paths
 from shared.ports import Store
 
@@ -47,6 +48,7 @@ class Tenant:
     folder: str  # Drive folder id
     policy: Mapping[str, Any] = field(default_factory=dict)  # of contact, as in a campaign's document, {} for none
     approval: Approval | None = None  # that campaigns need; None for none
+    face: Face = field(default_factory=Face)
 
     @classmethod
     async def load(cls, store: Store, paths: Paths) -> Tenant:
@@ -54,9 +56,20 @@ class Tenant:
         found = await store.get(paths.tenant)
         if found is None:
             raise NotFound(f"tenant {paths.tenant_id}")
-        data = found.data
-        approval = Approval.of(data.get("approval"))
-        return cls(data["name"], Identity(**data["identity"]), data["sheet"], data["folder"], data.get("policy") or {}, approval)
+        return cls.of(found.data)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Tenant:
+        """What a tenant's document says."""
+        return cls(
+            data["name"],
+            Identity(**data["identity"]),
+            data["sheet"],
+            data["folder"],
+            data.get("policy") or {},
+            Approval.of(data.get("approval")),
+            Face.of(data.get("face")),
+        )
 
 
 def document(name: str, identity: Identity, sheet: str, folder: str, approval: Approval | None = None) -> dict[str, Any]:

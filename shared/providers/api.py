@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MOST_REFUSED: Final = 60  # calls refused whole in one `send`, enough to find six culprits among a thousand
 CHECKED_FOR: Final = 3600.0  # seconds that credentials are believed once the provider took them
+ATTACHED: Final = 10_000_000  # bytes of a call for one mail with attachments: the least that they all document (Postmark)
 FRESH: Final = 3.0  # seconds after an answer in which its connection is surely still there (see api_http.KEPT)
 
 _RECIPIENT = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
@@ -105,7 +106,8 @@ class Api(Protocol):
         ...
 
     def call(self, mails: Sequence[Outgoing], secret: str) -> Call:
-        """The call that sends mails which share a letter. Raises ConfigError for a secret of the wrong form."""
+        """The call that sends mails which share a letter; one with `attachments` comes alone. Raises ConfigError for a secret of the
+        wrong form."""
         ...
 
     def read(self, answer: Answer, mails: Sequence[Outgoing]) -> Reading:
@@ -215,7 +217,7 @@ class ApiSender:
             if mail.letter is None:
                 raise ValueError("a sender of letters was given a mail without one")
             to, weight = mail.recipient.lower(), self.api.weight(mail)
-            if weight >= self.api.size:
+            if weight >= self.api.size or mail.attachments:
                 calls.append([place])
                 continue
             call = filling.get(id(mail.letter))
@@ -244,7 +246,7 @@ class ApiSender:
             return [Outcome("ours", "secret")] * len(mails)
         except PipelineError as error:
             return [Outcome("down", type(error).__name__)] * len(mails)
-        if len(call.body) > self.api.size:
+        if len(call.body) > (ATTACHED if mails[0].attachments else self.api.size):
             return Refused(Outcome("message", "size"))
         try:
             answer = await self._http.exchange(call)

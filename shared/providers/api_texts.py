@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Collection, Sequence
 from email.header import Header
 from functools import partial
 from typing import Any
 
-from shared.ports import Letter, Outgoing, Pieces
+from shared.ports import Attachment, Letter, Outgoing, Pieces
 
 _BREAKS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 _FOREIGN = re.compile(r'[^\s<>"]*[^\x00-\x7f][^\s<>"]*(?: [^\s<>"]*[^\x00-\x7f][^\s<>"]*)*')
@@ -49,6 +50,10 @@ def mailbox(name: str, address: str, *, encoded: bool = False) -> str:
     if not _ATOMS.fullmatch(name):
         name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return f"{name} <{address}>"
+
+
+def in_base64(file: Attachment) -> str:
+    return b64encode(file.data).decode()
 
 
 def to_json(data: Any) -> bytes:

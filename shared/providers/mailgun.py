@@ -29,7 +29,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from shared.errors import ConfigError
-from shared.ports import Outcome, Outgoing, Pieces, Sender
+from shared.ports import Attachment, Outcome, Outgoing, Pieces, Sender
 from shared.providers import Given
 from shared.providers.api import Answer, ApiSender, Call, Reading, Refused, endpoint, of_status
 from shared.providers.api_texts import Suspect, filled, headers, mailbox, to_json, used
@@ -99,7 +99,7 @@ class Mailgun:
                 for mail, head in zip(mails, own, strict=True)
             }
             fields.append(("recipient-variables", to_json(variables).decode()))
-        return self._post(fields, secret)
+        return self._post(fields, secret, first.attachments)
 
     def read(self, answer: Answer, mails: Sequence[Outgoing]) -> Reading:
         found = answer.json
@@ -121,10 +121,14 @@ class Mailgun:
     def sound(self, answer: Answer) -> bool:
         return answer.status == 400
 
-    def _post(self, fields: Iterable[tuple[str, str]], secret: str) -> Call:
+    def _post(self, fields: Iterable[tuple[str, str]], secret: str, files: Iterable[Attachment] = ()) -> Call:
         boundary = secrets.token_hex(16)
         parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields]
-        body = "".join([*parts, f"--{boundary}--\r\n"]).encode("utf-8", "replace")
+        pieces = ["".join(parts).encode("utf-8", "replace")]
+        for file in files:
+            head_lines = f'Content-Disposition: form-data; name="attachment"; filename="{file.name}"\r\nContent-Type: {file.kind}'
+            pieces += [f"--{boundary}\r\n{head_lines}\r\n\r\n".encode(), file.data, b"\r\n"]
+        body = b"".join([*pieces, f"--{boundary}--\r\n".encode()])
         head = {
             "Authorization": "Basic " + base64.b64encode(f"api:{secret}".encode()).decode(),
             "Content-Type": f"multipart/form-data; boundary={boundary}",

@@ -28,7 +28,7 @@ from typing import Any, Final
 from shared.ports import Kind, Outcome, Outgoing, Pieces, Sender
 from shared.providers import Given
 from shared.providers.api import Answer, ApiSender, Call, Reading, Refused, endpoint
-from shared.providers.api_texts import Suspect, filled, headers, to_json, used
+from shared.providers.api_texts import Suspect, filled, headers, in_base64, to_json, used
 
 WINDOW: Final = 50
 LANES: Final = 10
@@ -111,6 +111,10 @@ class Mandrill:
                 for mail in mails
             ]
             message["recipient_metadata"] = [{"rcpt": mail.recipient, "values": {"ref": mail.ref}} for mail in mails]
+        if first.attachments:
+            message["attachments"] = [
+                {"type": file.kind, "name": file.name, "content": in_base64(file)} for file in first.attachments
+            ]
         if self._subaccount:
             message["subaccount"] = self._subaccount
         return self._post("/messages/send.json", {"key": secret, "message": message, "async": False})

@@ -32,7 +32,7 @@ from shared.errors import Unavailable
 from shared.ports import Kind, Outcome, Outgoing
 from shared.providers import Given
 from shared.providers.api import Answer, ApiSender, Call, Reading, Refused, endpoint, of_status
-from shared.providers.api_texts import filled, headers, mailbox, to_json
+from shared.providers.api_texts import filled, headers, in_base64, mailbox, to_json
 
 METADATA: Final = 80  # characters of one value
 
@@ -117,6 +117,10 @@ class Postmark:
             found["TextBody"] = _BRACES.sub("{\u2060", text)
         if html := filled(letter.html, values):
             found["HtmlBody"] = _BRACES.sub("&#123;", html)
+        if mail.attachments:
+            found["Attachments"] = [
+                {"Name": file.name, "Content": in_base64(file), "ContentType": file.kind} for file in mail.attachments
+            ]
         if letter.reply_to:
             found["ReplyTo"] = letter.reply_to
         return found

@@ -30,7 +30,7 @@ from typing import Any, Final
 from shared.ports import Outcome, Outgoing, Pieces, Sender
 from shared.providers import Given
 from shared.providers.api import Answer, ApiSender, Call, Reading, Refused, endpoint, of_status
-from shared.providers.api_texts import filled, headers, to_json, used
+from shared.providers.api_texts import filled, headers, in_base64, to_json, used
 
 MOST_VALUES: Final = 10_000  # bytes of one recipient's substitutions
 TAG: Final = 26  # of which a tag takes at most
@@ -98,6 +98,11 @@ class SendGrid:
             "tracking_settings": _OFF,
             "mail_settings": {"footer": {"enable": False}},
         }
+        if files := mails[0].attachments:
+            data["attachments"] = [
+                {"content": in_base64(file), "type": file.kind, "filename": file.name, "disposition": "attachment"}
+                for file in files
+            ]
         if letter.reply_to:
             data["reply_to"] = {"email": letter.reply_to}
         return Call("POST", f"{self.endpoint}/v3/mail/send", _head(secret), to_json(data))

@@ -1,7 +1,8 @@
 """Amazon SES, API v2, SendBulkEmail with an inline template.
 
 Options: `region` (needed); `configuration_set`; `endpoint`, https://email.{region}.amazonaws.com unless given. Secret: an IAM user's access
-key, written "{access key id}:{secret access key}", allowed ses:SendBulkEmail (and ses:GetAccount, for a check of the account).
+key, written "{access key id}:{secret access key}", allowed ses:SendBulkEmail and ses:SendEmail (and ses:GetAccount, for a check of the
+account).
 
 Sources: "the API" is https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendBulkEmail.html and the service model of botocore 1.44,
 "the guide" https://docs.aws.amazon.com/ses/latest/dg/.
@@ -10,6 +11,8 @@ Sources: "the API" is https://docs.aws.amazon.com/ses/latest/APIReference-V2/API
 - `{{name}}` is replaced by the template data, unescaped (guide, send-personalized-email-advanced.html); an inline template supports
   simple substitutions only (API, Template). A variable without data is a rendering failure: accepted, and never delivered (guide).
   So braces in our texts that could be read as a tag, and a backslash before one (Handlebars' escape), are variables too.
+- Attachments of a template are the same for all who share it, so a mail with some goes by SendEmail, as a simple message of at most
+  40 MB (API_SendEmail, API_Attachment); its answer is a MessageId.
 - ReplacementHeaders are each destination's own: at most 15, ASCII, 995 characters (API). Message-ID, Date and those of the MIME
   structure are SES's own (guide, header-fields.html), so the Message-ID that a reader sees is not ours.
 - Tags come back in events, if the configuration set publishes them: only letters, digits, "_" and "-" (API, MessageTag), so a `ref`
@@ -36,10 +39,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from shared.errors import ConfigError
-from shared.ports import Kind, Outcome, Outgoing, Pieces, Sender
+from shared.ports import Kind, Letter, Outcome, Outgoing, Pieces, Sender
 from shared.providers import Given
 from shared.providers.api import Answer, ApiSender, Call, Reading, Refused, endpoint, of_status
-from shared.providers.api_texts import headers, mailbox, to_json, used
+from shared.providers.api_texts import filled, headers, in_base64, mailbox, to_json, used
 
 SERVICE: Final = "ses"
 HEADERS: Final = 15
@@ -115,6 +118,8 @@ class Ses:
     def call(self, mails: Sequence[Outgoing], secret: str) -> Call:
         letter = mails[0].letter
         assert letter is not None
+        if mails[0].attachments:
+            return self._whole(mails[0], letter, secret)
         fixed: dict[str, str] = {}  # what our texts hold that must not be read as a tag -> its variable
         parts = (("Subject", letter.subject), ("Text", letter.text), ("Html", letter.html))
         content = {name: _template(pieces, fixed) for name, pieces in parts if pieces or name == "Subject"}
@@ -125,14 +130,12 @@ class Ses:
             "DefaultContent": {"Template": {"TemplateContent": content, "TemplateData": "{}"}},
             "BulkEmailEntries": [_entry(mail, ours | {f"v{n}": mail.values[n] for n in numbers}) for mail in mails],
         }
-        if letter.reply_to:
-            data["ReplyToAddresses"] = [letter.reply_to]
-        if self._configuration_set:
-            data["ConfigurationSetName"] = self._configuration_set
-        return self._signed("POST", "/v2/email/outbound-bulk-emails", secret, to_json(data))
+        return self._signed("POST", "/v2/email/outbound-bulk-emails", secret, to_json(self._about(data, letter)))
 
     def read(self, answer: Answer, mails: Sequence[Outgoing]) -> Reading:
         found = answer.json if isinstance(answer.json, dict) else {}
+        if answer.status == 200 and mails[0].attachments:
+            return [Outcome("sent" if found.get("MessageId") else "unknown", "200")]
         if answer.status == 200:
             results = found.get("BulkEmailEntryResults")
             if isinstance(results, list) and len(results) == len(mails):
@@ -154,6 +157,40 @@ class Ses:
         if answer.status == 200 and isinstance(found, dict):
             return found.get("SendingEnabled") is not False and found.get("EnforcementStatus") != "SHUTDOWN"
         return error_name(answer).startswith("AccessDenied")  # known to be who we say, and allowed to send only
+
+    def _whole(self, mail: Outgoing, letter: Letter, secret: str) -> Call:
+        """SendEmail of a simple message: nothing in it is read as a tag."""
+        texts = (("Text", filled(letter.text, mail.values)), ("Html", filled(letter.html, mail.values)))
+        message: dict[str, Any] = {
+            "Subject": _said(filled(letter.subject, mail.values)),
+            "Body": {name: _said(text) for name, text in texts if text},
+            "Headers": _headers(mail),
+            "Attachments": [
+                {
+                    "RawContent": in_base64(file),
+                    "FileName": file.name,
+                    "ContentType": file.kind,
+                    "ContentDisposition": "ATTACHMENT",
+                    "ContentTransferEncoding": "BASE64",
+                }
+                for file in mail.attachments
+            ],
+        }
+        data: dict[str, Any] = {
+            "FromEmailAddress": mailbox(letter.from_name, letter.from_address, encoded=True),
+            "Destination": {"ToAddresses": [mail.recipient]},
+            "Content": {"Simple": message},
+            "EmailTags": [{"Name": "ref", "Value": tag(mail.ref)}] if mail.ref else [],
+        }
+        return self._signed("POST", "/v2/email/outbound-emails", secret, to_json(self._about(data, letter)))
+
+    def _about(self, data: dict[str, Any], letter: Letter) -> dict[str, Any]:
+        """`data` with what either call says of a letter."""
+        if letter.reply_to:
+            data["ReplyToAddresses"] = [letter.reply_to]
+        if self._configuration_set:
+            data["ConfigurationSetName"] = self._configuration_set
+        return data
 
     def _signed(self, method: str, path: str, secret: str, body: bytes = b"") -> Call:
         if not _KEY.fullmatch(secret):
@@ -208,11 +245,19 @@ def _entry(mail: Outgoing, data: dict[str, str]) -> dict[str, Any]:
             "ReplacementTemplate": {"ReplacementTemplateData": json.dumps(data, ensure_ascii=False, separators=(",", ":"))}
         },
     }
-    if own := headers(mail, _RESERVED):
-        found["ReplacementHeaders"] = [{"Name": name, "Value": value} for name, value in own.items()][:HEADERS]
+    if own := _headers(mail):
+        found["ReplacementHeaders"] = own
     if mail.ref:
         found["ReplacementTags"] = [{"Name": "ref", "Value": tag(mail.ref)}]
     return found
+
+
+def _headers(mail: Outgoing) -> list[dict[str, str]]:
+    return [{"Name": name, "Value": value} for name, value in headers(mail, _RESERVED).items()][:HEADERS]
+
+
+def _said(text: str) -> dict[str, str]:
+    return {"Data": text, "Charset": "UTF-8"}
 
 
 def _outcome(item: Any) -> Outcome:

@@ -50,3 +50,23 @@ class ObjectsContract:
         for name in ("nothing", "mails/nothing", "mails/a", "mails", "mails/a/b/c"):
             with pytest.raises(NotFound):
                 await objects.get(name)
+
+    async def test_what_is_deleted_is_gone_and_the_rest_stays(self, objects: Objects) -> None:
+        for name in ("exports/t/a.csv", "exports/t/b.csv", "exports/t/b.csv.old"):
+            await objects.put(name, name.encode())
+        for _ in range(2):  # again is harmless
+            await objects.delete("exports/t/b.csv")
+        for name in ("nothing", "exports/t"):
+            await objects.delete(name)
+        with pytest.raises(NotFound):
+            await objects.get("exports/t/b.csv")
+        assert await objects.list("exports/t/") == ["exports/t/a.csv", "exports/t/b.csv.old"]
+        await objects.put("exports/t/b.csv", b"anew")
+        assert await objects.get("exports/t/b.csv") == b"anew"
+
+    async def test_a_list_has_every_name_below_a_prefix_and_no_other(self, objects: Objects) -> None:
+        names = [f"exports/t/deep/{n:03}.csv" for n in range(120)] + ["exports/t/grüße & 'more' #1?.csv"]
+        others = ["exports/tu/x.csv", "exports/x.csv", "mails/exports/t/x.csv"]
+        await asyncio.gather(*(objects.put(name, b"x") for name in (*names, *others)))
+        assert await objects.list("exports/t/") == sorted(names)
+        assert await objects.list("nothing/") == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.errors import Conflict
-from shared.ports import MAX_WRITES, ArrayUnion, Create, Delete, Expiry, Filter, Maximum, Merge, Minimum, Store, Write
+from shared.ports import MAX_WRITES, ArrayUnion, Create, Delete, Expiry, Filter, Maximum, Merge, Minimum, Replace, Store, Write
 
 VALUES: dict[str, Any] = {
     "none": None,
@@ -115,6 +115,23 @@ class StoreContract:
         for _ in range(2):  # order-free and idempotent
             await store.commit([Merge("c/1", {"low": Minimum(8), "at.last": Maximum(12.5)})])
         assert await _data(store, "c/1") == expected
+
+    async def test_replace_leaves_exactly_what_it_says(self, store: Store) -> None:
+        await store.commit([Create("c/1", {"a": {"x": 1}, "b": 2, "e": Expiry(9_000)})])
+        [version] = await store.commit([Replace("c/1", {"a": {"y": 3}, "c": ArrayUnion(("z",))})])
+        document = await store.get("c/1")
+        assert document is not None and document.version == version
+        assert document.data == {"a": {"y": 3}, "c": ["z"]}
+        await store.commit([Replace("c/2", {"made": True}), Replace("c/1", {}, version)])
+        assert (await _data(store, "c/1"), await _data(store, "c/2")) == ({}, {"made": True})
+        with pytest.raises(Conflict) as caught:
+            await store.commit([Replace("c/1", {"late": 1}, version)])
+        assert (caught.value.path, caught.value.why) == ("c/1", "version")
+        with pytest.raises(Conflict):
+            await store.commit([Create("c/3", {}), Replace("c/4", {}, version)])
+        assert await store.get("c/3") is None
+        [refused, done] = await store.write_many([Replace("c/4", {}, version), Replace("c/2", {"b": b"x"})])
+        assert isinstance(refused, Conflict) and isinstance(done, str) and await _data(store, "c/2") == {"b": b"x"}
 
     async def test_array_union(self, store: Store) -> None:
         await store.commit([Create("c/1", {"tags": ["a", 1], "text": "t", "m": {"n": [{"k": 1}]}, "new": ArrayUnion(("x",))})])
@@ -226,6 +243,7 @@ class StoreContract:
             Create("c/1", {"__a__": 1}),
             Create("c/1", {"a": {"__bytes__": "AAAA"}}),
             Create("c/1", {"a.b": 1}),
+            Replace("c/1", {"a.b": 1}),
             Merge("c/1", {"a..b": 1}),
             Merge("c/1", {"": 1}),
             Merge("c/1", {"a": {}, "a.b": 1}),

@@ -74,7 +74,7 @@ class TestCloudStorage(ObjectsContract):
         assert await objects.get("mails/x") == b"data" and double.calls == 4
 
     async def test_a_long_one_is_unavailable(self, objects: CloudStorage, double: CloudStorageDouble, brief: None) -> None:
-        for call in (objects.put("mails/x", b"data"), objects.get("mails/x")):
+        for call in (objects.put("mails/x", b"data"), objects.get("mails/x"), objects.list("mails/"), objects.delete("mails/x")):
             double.failures.extend([503] * 50)
             with pytest.raises(Unavailable, match="Cloud Storage"):
                 await call
@@ -87,6 +87,11 @@ class TestCloudStorage(ObjectsContract):
     async def test_a_wrong_bucket_or_account_is_a_setting(self, objects: CloudStorage, double: CloudStorageDouble) -> None:
         with pytest.raises(ConfigError, match="BUCKET: there is no bucket other"):
             await CloudStorage.connect("project", "other", double.address).put("mails/x", b"data")
+        with pytest.raises(ConfigError, match="BUCKET: there is no bucket other"):
+            await CloudStorage.connect("project", "other", double.address).list("mails/")
+        double.failures.append(403)
+        with pytest.raises(ConfigError, match="BUCKET: this account"):
+            await objects.delete("mails/x")
         double.failures.extend([403, 403, 403])  # a refused put asks whether the name is taken
         with pytest.raises(ConfigError, match="BUCKET: this account"):
             await objects.put("mails/x", b"data")

@@ -27,7 +27,7 @@ from shared.adapters.documents import Operations
 from shared.adapters.firestore import Firestore
 from shared.adapters.firestore_calls import Calls
 from shared.errors import ConfigError, Conflict, Unavailable
-from shared.ports import ArrayUnion, Create, Delete, Expiry, Filter, Maximum, Merge, Minimum, Write
+from shared.ports import ArrayUnion, Create, Delete, Expiry, Filter, Maximum, Merge, Minimum, Replace, Write
 from tests.contract.store_contract import StoreContract
 from tests.faults.proxy import Proxy, proxied
 
@@ -105,7 +105,12 @@ async def test_a_write_of_ours_whose_reply_was_lost_counts_as_written(cutting: t
     proxy.most = cuts
     versions = await store.commit([*MANY, Merge("c/held", {"owner": "me"}, old)])
     assert proxy.cut.total() == cuts
+    proxy.most = cuts
+    [left] = await store.commit([Replace("c/left", {"owner": "", "n": 0})])
+    [left] = await store.commit([Replace("c/left", {"owner": "me", "m": {"k": [1]}}, left)])
     proxy.most = 0
+    found = await store.get("c/left")
+    assert found is not None and (found.version, found.data) == (left, {"owner": "me", "m": {"k": [1]}})
     documents = await store.get_many(["c/new", "c/blind", "c/held"])
     assert [document and document.version for document in documents] == [versions[0], versions[1], versions[3]]
     assert [document and document.data for document in documents] == [

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import random
+import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.adapters import sqlite_file
 from shared.adapters.documents import Operations
 from shared.adapters.sqlite_store import SqliteStore
 from shared.errors import Conflict, Unavailable
-from shared.ports import ArrayUnion, Create, Delete, Filter, Maximum, Merge, Minimum, Write
+from shared.ports import ArrayUnion, Create, Delete, Filter, Maximum, Merge, Minimum, Replace, Write
 from tests.contract.store_contract import StoreContract
 
 
@@ -82,6 +88,12 @@ _writes = (
         st.dictionaries(st.sampled_from(["a", "b.a", "b.b", "c"]), _changes, max_size=3),
         st.sampled_from([None, None, "current", "stale"]),
     )
+    | st.builds(
+        Replace,
+        _paths,
+        st.dictionaries(st.sampled_from(["a", "b"]), _changes, max_size=2),
+        st.sampled_from([None, "current", "stale"]),
+    )
     | st.builds(Delete, _paths, st.sampled_from([None, "current", "stale"]))
 )
 _histories = st.lists(st.lists(_writes, min_size=1, max_size=3, unique_by=lambda write: write.path), max_size=12)
@@ -143,7 +155,7 @@ class Model:
         if isinstance(write, Delete):
             self.documents.pop(write.path, None)
             return ""
-        data = found[1] if found else {}
+        data = found[1] if found and not isinstance(write, Replace) else {}
         for key, change in write.data.items():
             outer, _, inner = key.partition(".")
             if not inner:
@@ -177,7 +189,7 @@ def _with_version(write: Write, version: str) -> Write:
     if isinstance(write, Create) or write.if_version is None:
         return write
     actual = version if write.if_version == "current" else version + "stale"
-    return Merge(write.path, write.data, actual) if isinstance(write, Merge) else Delete(write.path, actual)
+    return replace(write, if_version=actual)
 
 
 async def _compare(store: SqliteStore, model: Model, collection: str) -> None:
@@ -202,3 +214,50 @@ def test_any_history_leaves_what_a_dict_would_hold(history: list[list[Write]], t
         asyncio.run(_play(store, history))
     finally:
         store.close()
+
+
+# --- what is gone is gone from the disk -------------------------------------------------------------------------------
+
+
+def _remains(folder: Path) -> int:
+    return sum(path.read_bytes().count(b"zq7x") for path in folder.iterdir())
+
+
+async def _until_none(folder: Path) -> int:
+    for _ in range(100):
+        if not _remains(folder):
+            return 0
+        await asyncio.sleep(0.05)
+    return _remains(folder)
+
+
+async def test_nothing_of_what_is_deleted_or_replaced_stays_in_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "IDLE", 0.05)
+    store = SqliteStore.open(tmp_path / "s.db")
+    people = [f"c/{random.Random(n).randbytes(16).hex()}" for n in range(600)]
+    for path in people:  # one by one, so that pages are split and rows moved
+        await store.commit([Create(path, {"address": f"zq7x.{path}@example.com"})])
+    assert _remains(tmp_path) >= 600
+    await store.write_many(
+        [Replace(path, {"suppressed": ["erased"]}) if n % 2 else Delete(path) for n, path in enumerate(people)]
+    )
+    assert await _until_none(tmp_path) == 0
+    assert await store.count("c") == 300 and (tmp_path / "s.db-wal").stat().st_size == 0
+    store.close()
+
+
+async def test_what_a_process_that_died_left_goes_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "s.db"
+    store = SqliteStore.open(file)
+    for n in range(300):
+        await store.commit([Create(f"c/{random.Random(n).randbytes(16).hex()}", {"address": f"zq7x{n}", "more": "x" * (n % 40)})])
+    await store.write_many([Delete(found.path) for found in await store.page("c")])
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone()[0] > 0, "it is noted in the file"
+    [left] = [shutil.copytree(tmp_path, tmp_path.parent / f"{tmp_path.name}-died")]  # what a crash leaves
+    store.close()
+    assert _remains(tmp_path) == 0 and _remains(left) > 0
+    monkeypatch.setattr(sqlite_file, "IDLE", 0.05)
+    again = SqliteStore.open(left / "s.db")
+    assert await _until_none(left) == 0
+    again.close()

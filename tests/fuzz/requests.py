@@ -121,7 +121,9 @@ def _subscribe(given: Stage) -> st.SearchStrategy[Call]:
 
 
 def _unsubscribe(given: Stage) -> st.SearchStrategy[Call]:
-    return _calls(("GET", "POST", "POST"), _way(_segment(*given.tokens["leave"])) | _anywhere)
+    token, parts = _segment(*given.tokens["leave"]), st.sampled_from([b"preferences", b"keep", b"reason", b"export", b"erase"])
+    form = st.sampled_from([b"sure=1", b"do=pause&name=x", b"shown=coffee&frequency=weekly", b"reason=other&words=x"])
+    return _calls(("GET", "POST", "POST"), _way(token) | _way(parts, token) | _anywhere, bodies=_bodies | form)
 
 
 def _track(given: Stage) -> st.SearchStrategy[Call]:

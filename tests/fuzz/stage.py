@@ -98,6 +98,6 @@ def _tokens(refs: list[MailRef]) -> dict[str, tuple[str, ...]]:
     return {
         "track": tuple(LINKS.track_token(ref, NOW) for ref in refs),
         "leave": tuple(LINKS.unsubscribe(ref).rpartition("/")[2] for ref in refs),
-        "confirm": tuple(LINKS.confirm(ref.sid, "c1", NOW + 9**15).rpartition("/")[2] for ref in refs),
+        "confirm": tuple(LINKS.confirm(ref.sid, "c1", "20833", NOW + 9**15).rpartition("/")[2] for ref in refs),
         "target": tuple(LINKS.signed_target(CAMPAIGN, n, f"https://shop.example/{n}") for n in range(4)),
     }

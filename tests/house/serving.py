@@ -17,13 +17,14 @@ from shared.adapters.sqlite_bus import SqliteBus
 from shared.adapters.sqlite_store import SqliteStore
 from shared.adapters.system_clock import SystemClock
 from shared.links import Links
-from shared.model import batch, event, tenant
+from shared.model import batch, erasure, event, tenant
 from shared.model.paths import Paths
+from shared.pages import forms
 from shared.ports import Create
 from shared.tokens import SECRET, Tokens
 
 URL = "http://127.0.0.1:8080"
-INTERNAL = ("launch", "inbox", "send_batch", "record", "report", "sync_sheet")
+INTERNAL = ("launch", "inbox", "send_batch", "record", "report", "privacy", "sync_sheet")
 Ask = Callable[[str, str, str, bytes, Mapping[str, str]], Awaitable[tuple[int, Mapping[str, str], bytes]]]
 
 
@@ -38,7 +39,7 @@ async def environment(state: Path) -> dict[str, str]:
     store.close()
     SqliteBus.open(state / "bus.db").close()
     with sqlite3.connect(state / "bus.db") as connection:
-        connection.executemany("INSERT INTO topics VALUES (?)", [(batch.TOPIC,), (event.TOPIC,)])
+        connection.executemany("INSERT INTO topics VALUES (?)", [(batch.TOPIC,), (event.TOPIC,), (erasure.TOPIC,)])
     connection.close()
     twin = cast(Any, SimpleNamespace(state=state.resolve(), url=URL))
     return Twin._environment(twin, 25)
@@ -59,7 +60,8 @@ async def check(step: str, ask: Ask, state: Path) -> None:
             status, headers, body = await ask(step, "GET", "/", b"", {})
             assert status == 200 and b'name="email"' in body and b"Lumen Coffee" in body
             assert headers["content-security-policy"].startswith("default-src 'none'")
-            status, _, body = await ask(step, "POST", "/", b"email=ada%40example.com", {})
+            proof = forms.given(_links(state).tokens, SystemClock().now() - 60_000)
+            status, _, body = await ask(step, "POST", "/", f"email=ada%40example.com&form={proof}".encode(), {})
             assert status == 200 and b"Check your mail" in body
             assert (await ask(step, "POST", "/", b"email=" + b"x" * (1 << 16), {}))[0] == 413
             assert (await ask(step, "GET", "/health", b"", {}))[0] == 200
@@ -79,6 +81,13 @@ async def check(step: str, ask: Ask, state: Path) -> None:
             status, headers, _ = await ask(step, "HEAD", f"{token}/events", b"", {})
             assert (status, headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
             assert (await ask(step, "GET", "/some-token/events", b"", {}))[0] == 404
+        case "archive":
+            status, headers, body = await ask(step, "GET", "/", b"", {})  # it is off until the Settings tab says otherwise
+            assert status == 404 and b"There is no such page" in body and b"Lumen Coffee" in body
+            assert headers["content-security-policy"].startswith("default-src 'none'")
+            view = _links(state).view("C-0001").partition("/archive")[2]
+            assert b"This mail cannot be shown here" in (await ask(step, "GET", view, b"", {}))[2]
+            assert (await ask(step, "POST", view, b"", {}))[0] == 405
         case "webhooks":
             assert (await ask(step, "POST", "/generic", b"{}", {}))[0] == 401
             assert (await ask(step, "POST", "/nobody", b"{}", {}))[0] == 404
@@ -94,6 +103,9 @@ async def check(step: str, ask: Ask, state: Path) -> None:
             await _refused(step, ask)
             status, _, body = await ask(step, "POST", "/", *push(state, {"campaign": "C-0001", "batch": "000000"}))
             assert (status, body) == (400, b"no such batch\n")
+        case "privacy":
+            await _refused(step, ask)
+            assert (await ask(step, "POST", "/", *push(state, {})))[0] == 204
         case _:
             await _refused(step, ask)
 

@@ -56,9 +56,9 @@ async def test_a_sign_up_and_its_mail_have_the_same_request_id(
     bus = LocalBus(state / "bus.db", [pushes], lambda audience: issuer.sign(audience, PUSHER), topics=[event.TOPIC])
     await bus.start()
     try:
-        headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01", "content-type": "application/x-www-form-urlencoded"}
-        answer = await call(app, "POST", "/subscribe/", b"email=ada%40example.com", headers)
-        assert answer.status == 200
+        headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01", "content-type": "application/json"}
+        answer = await call(app, "POST", "/subscribe/", b'{"email": "ada@example.com"}', headers)
+        assert answer.status == 202
         async with asyncio.timeout(20):
             while not (delivered := await bus.recent()):
                 await asyncio.sleep(0.02)

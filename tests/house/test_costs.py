@@ -13,16 +13,17 @@ from types import ModuleType
 import pytest
 
 from bench import costs, letter, prices
+from functions.launch.regular import QUARTER
 from shared.links import Links
 from shared.mail.compile import Recipient
 from shared.mail.compile import compile as compile_mail
 from shared.mail.source import Source
 from shared.model import batch
-from shared.model.paths import CONFIRM
+from shared.model.paths import CONFIRM, SYSTEM
 from shared.model.ref import MailRef
 from shared.ports import Create, Merge
 from shared.tokens import Tokens
-from tests.steps.fakes import NOW
+from tests.steps.fakes import DAY, NOW
 from tests.steps.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -117,7 +118,7 @@ async def _reads(world: World) -> int:
 @pytest.mark.parametrize("people", [1, 1_100])
 async def test_a_quiet_tick_of_sync_sheet_reads_what_is_computed(world: World, people: int) -> None:
     await world.add(*(f"reader{n}@example.com" for n in range(people)))
-    for system in ("confirm", "welcome"):
+    for system in SYSTEM:
         await world.store.commit([Create(world.paths.campaign(system), {"kind": "system", "state": "running"})])
     totals = dict.fromkeys((*batch.END_STATES, "deferred", "handed", "recipients"), 0)
     ended = {"state": "completed", "expected": 5, "frozen_at": NOW - 8 * 86_400_000, "answer": "Done.", "answered_at": 1}
@@ -126,9 +127,17 @@ async def test_a_quiet_tick_of_sync_sheet_reads_what_is_computed(world: World, p
     assert await _reads(world) == costs.sync_tick(people, 3)
 
 
+async def test_a_quiet_run_of_privacy_reads_what_is_computed(world: World) -> None:
+    await world.add("reader@example.com")
+    await world.privacy().handle()
+    before = world.store.operations.reads
+    await world.privacy().handle()
+    assert world.store.operations.reads - before == costs.PRIVACY
+
+
 async def test_a_running_campaign_adds_what_is_computed(world: World) -> None:
     await world.add("reader@example.com")
-    for system in ("confirm", "welcome"):
+    for system in SYSTEM:
         await world.store.commit([Create(world.paths.campaign(system), {"kind": "system", "state": "running"})])
     running = {"state": "running", "expected": 2_000, "frozen_at": NOW, "answer": "Sending.", "answered_at": NOW, "active": True}
     await world.store.commit([Create(world.paths.campaign("C-1"), running)])
@@ -150,13 +159,17 @@ def test_terraform_makes_what_is_counted() -> None:
     send_batch = functions.partition("send_batch = {")[2].partition("track = {")[0]
     assert re.findall(r"max = (\d+)", send_batch) == [str(costs.SENDERS)]
     ticks = {step: 1440 // int(every) for step, every in re.findall(r"(\w+) = \{[^{}]*?every += (\d+)", functions)}
+    assert costs.PRIVACY_RUNS == DAY // QUARTER
     assert ticks == {"launch": costs.TICKS, "inbox": 288, "report": costs.REPORT_TICKS, "sync_sheet": costs.TICKS}
+    assert ("jobs", len(ticks.keys() - {"inbox"})) in {
+        (meter.unit, used) for meter, used in costs.Month(IDLE).lines()["Scheduler"]
+    }
     assert "*/${local.steps[each.key].every} * * * *" in _terraform("scheduler.tf")
     assert _terraform("firestore.tf").count(f'"{costs.KEPT_BACKUPS * 86_400}s"') == 1
     monitoring = _terraform("monitoring.tf")
     assert 'period       = "900s"' in monitoring  # from three places: PROBES
     listed = len(re.findall(r"^    [a-z_]+ = \{$", monitoring.partition("alerts = merge(")[2].partition("}, {")[0], re.M))
-    assert listed + len(ticks) - 1 + 1 == costs.ALERTS  # one each that ticks, but for an inbox; and the uptime check's
+    assert listed + len(ticks.keys() - {"inbox"}) + 1 == costs.ALERTS  # one each that ticks; and the uptime check's
 
 
 # --- the script for a restored database -------------------------------------------------------------------------------
@@ -219,7 +232,7 @@ async def test_a_restored_database_mails_nobody_twice_and_nobody_who_left(world:
     if mended:
         states = {found.id: found.data["state"] for found in await restored.store.page(paths.campaigns)}
         stopped = dict.fromkeys(("C-RUN", "C-PAUSE", "C-PLAN", "C-DRAFT", "C-NEW"), "cancelled")
-        assert states == {**stopped, "C-LATER": "draft", "C-OLD": "completed", "confirm": "running", "welcome": "running"}
+        assert states == {**stopped, "C-LATER": "draft", "C-OLD": "completed", **dict.fromkeys(SYSTEM, "running")}
         assert [await restored.data(paths.suppression(left))] == [suppressed]
         gone, there = [await restored.data(paths.subscriber(sid)) for sid in (left, stays)]
         assert (gone["suppressed"], gone["segments"], there["segments"]) == (["unsubscribed"], [], ["everyone"])

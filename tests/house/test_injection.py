@@ -32,7 +32,7 @@ from shared.providers.generic import sign
 from tests.contract.emulated import Emulated, emulated
 from tests.house.formulas import TEXTS
 from tests.steps.fakes import DAY, NOW
-from tests.steps.world import KEY, World
+from tests.steps.world import KEY, PROOF, World
 
 pytestmark = pytest.mark.network
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -87,13 +87,13 @@ async def signed_up(world: World) -> int:
             ("json", {"language": text, "country": text}),
         ]
         for way, fields in tries:
-            given = {"email": f"{way}{n}@example.com", **fields}
+            given = {"email": f"{way}{n}@example.com", **PROOF, **fields}
             headers = FORM if way == "form" else {"content-type": "application/json"}
             body = urlencode(given) if way == "form" else json.dumps(given)
             await step.handle(Request("POST", headers=headers, body=body.encode()))
     for message in world.bus.take("send-requests"):
-        sid, consent = message["batch"].partition(".")[0], message["consent"]
-        path = world.links.confirm(sid, consent, NOW + DAY).partition("/subscribe/")[2]
+        (sid, _, key), consent = message["batch"].partition("."), message["consent"]
+        path = world.links.confirm(sid, consent, key, NOW + DAY).partition("/subscribe/")[2]
         taken += (await step.handle(Request("POST", path, headers=FORM))).status == 200
     return taken
 

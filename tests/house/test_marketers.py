@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from functions.sync_sheet.look import GUIDE
+from functions.sync_sheet.settings import SETTINGS
 from shared.model import console
 from tests.house.table import ROOT, read, rows
 
@@ -54,8 +55,11 @@ def test_it_quotes() -> None:
         ("Column", {*console.ROW_FIELDS, *console.ROW_OPTIONS, *console.ROW_RESULTS}),
         ("Column", {*console.IMPORT_FIELDS, *console.IMPORT_ANSWERS}),
         ("Column", {*console.SEGMENT_FIELDS, *console.SEGMENT_ANSWERS}),
+        ("Column", {*console.SETTING_FIELDS, *console.SETTING_ANSWERS}),
+        ("Column", {*console.TOPIC_FIELDS, *console.TOPIC_ANSWERS}),
+        ("Setting", {one.name for one in SETTINGS}),
     ],
-    ids=["Campaigns", "Import", "Segments"],
+    ids=["Campaigns", "Import", "Segments", "Settings", "Topics", "each setting"],
 )
 def test_every_column_is_explained(head: str, wanted: set[str]) -> None:
     explained = {name for table in _tables(head) for row in table for name in re.findall(r"`([^`]+)`", row[0])}
@@ -85,6 +89,6 @@ def test_the_readme_links_it() -> None:
 
 def _tables(head: str) -> Iterator[list[list[str]]]:
     """The tables whose first column is called so."""
-    for section in re.split(r"^(?=## )", PAGE, flags=re.M):
+    for section in re.split(r"^(?=###? )", PAGE, flags=re.M):
         if f"| {head} |" in section:
             yield list(rows(section, head))

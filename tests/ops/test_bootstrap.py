@@ -172,7 +172,7 @@ def test_a_run_interrupted_after_any_write_is_completed_by_the_next(operator: Ac
         operator.gate.fault = lambda n: ""
         second = operator.own()
         assert (second.exit_code, operator.plain()) == (0, clean), f"{requests[end]}: {second.output}"
-    assert len(ends) == 22, "workbook, zone, help, tabs, headers (Import grows), lookups, the look, folder, 8 templates, 4 shares"
+    assert len(ends) == 23, "workbook, zone, help, tabs, headers (Import grows), lookups, the look, folder, 9 templates, 4 shares"
 
 
 def test_a_tenant_that_differs_is_shown_and_changed_only_with_update(operator: Account) -> None:
@@ -265,8 +265,9 @@ def test_approval_is_set_up_once_and_can_be_believed(operator: Account) -> None:
     ]
     assert operator.cells(book, "Campaigns")[0][-1] == "Approved"
     protected = guarded(operator, book)
-    assert set(protected) == {"Team", "Campaigns"} and len(protected["Team"]["range"]) == 1
-    assert set(protected["Team"]["editors"]["users"]) == {PERSON, *services}
+    assert set(protected) == {"Team", "Campaigns", "Settings", "Topics"}
+    for tab in ("Team", "Settings", "Topics"):
+        assert len(protected[tab]["range"]) == 1 and set(protected[tab]["editors"]["users"]) == {PERSON, *services}
     assert set(protected["Campaigns"]["editors"]["users"]) == {PERSON, *services, "ada@brand.example", "bob@brand.example"}
     assert operator.emulated.google.drive.shared(book)[services[0]] == "writer", "who may not edit is not shown who may"
     before = operator.everything()
@@ -321,7 +322,7 @@ def test_what_others_could_write_until_now_is_not_taken_over(operator: Account) 
     found = operator.own("--approvers", "ada@brand.example", UPDATE="1")
     assert found.exit_code == UNFINISHED
     assert "see that all in the tab Team may approve" in found.output and "empty the column Approved" in found.output
-    assert set(guarded(operator, book)) == {"Team"}
+    assert set(guarded(operator, book)) == {"Team", "Settings", "Topics"}
 
 
 # --- a Sheet and a folder that a person made
@@ -616,11 +617,11 @@ def test_a_campaign_runs_on_what_the_bootstrap_made(operator: Account) -> None:
             await world.send_batch().handle(message)
         await launch.handle()
         await sync.handle()
-        return world, await sheet.read(["Campaigns!A2:O2", "Import!G2:G3", "Dashboard!A1:B"])
+        return world, await sheet.read(["Campaigns!A2:P2", "Import!G2:G3", "Dashboard!A1:B"])
 
     world, (row, answers, board) = asyncio.run(story())
     assert row == [
-        ["C-0001", "First", "newsletter", "", "", "", "Go", "", "", "", "", "completed", "Done: 2 sent.", "Passed", "2"]
+        ["C-0001", "First", "newsletter", "", "", "", "Go", "", "", "", "", "", "completed", "Done: 2 sent.", "Passed", "2"]
     ]
     assert answers == [["Imported."], ["Imported."]]
     assert sorted(world.sender.accepted) == ["ann@x.example", "bob@x.example"]
@@ -659,5 +660,5 @@ def test_the_demo_runs_on_what_the_bootstrap_made(tmp_path: Path) -> None:
     assert demo.returncode == 0, demo.stdout
     with emulated(state, state / seed.FOLDER) as twin:
         assert twin.google.sheets.properties(seed.SHEET) == ("Made by a person", "Asia/Tokyo"), "not the seed's"
-        campaigns = twin.google.sheets.read(seed.SHEET, twin.google.sheets.area(seed.SHEET, "Campaigns!A2:L3"))
-        assert [(row[0], row[11]) for row in campaigns] == [("C-0001", "completed"), ("C-0002", "completed")]
+        campaigns = twin.google.sheets.read(seed.SHEET, twin.google.sheets.area(seed.SHEET, "Campaigns!A2:M3"))
+        assert [(row[0], row[12]) for row in campaigns] == [("C-0001", "completed"), ("C-0002", "completed")]

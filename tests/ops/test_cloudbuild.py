@@ -20,7 +20,7 @@ from ops.__main__ import app
 
 REPO = Path(__file__).parents[2]
 TEXT = (REPO / "cloudbuild.yaml").read_text()
-ORDER = ["lint", "test", "stage", "plan-first", "changed", "plan", "pin", "apply", "shift"]
+ORDER = ["lint", "audit", "test", "stage", "plan-first", "changed", "plan", "pin", "apply", "shift"]
 BUILT_IN = {"PROJECT_ID", "BUILD_ID", "LOCATION", "COMMIT_SHA"}
 TERRAFORM = "\n".join(path.read_text() for path in sorted((REPO / "terraform").glob("*.tf")))
 BUILD = yaml.safe_load(TEXT)
@@ -146,7 +146,19 @@ def test_what_is_substituted_is_declared_and_the_other_way_round() -> None:
 def test_every_make_target_is_in_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z]+):", (REPO / "Makefile").read_text(), re.MULTILINE))
     asked = {words[1] for script in SCRIPTS.values() for words in commands(script) if words[0] == "make"}
-    assert asked == {"lint", "test", "stage"} and asked <= targets
+    assert asked == {"lint", "audit", "test", "stage"} and asked <= targets
+
+
+def test_the_audit_looks_at_what_is_deployed_with_a_tool_that_is_locked_itself() -> None:
+    """It asks the internet, so it does not run here."""
+    recipe = re.search(r"^audit:.*\n((?:\t.*\n)+)", (REPO / "Makefile").read_text(), re.MULTILINE)
+    assert recipe
+    made, installed, audited = (shlex.split(line) for line in recipe[1].replace("\t@", "").splitlines())
+    assert made[-2:] == ["venv", "$(VENV)/audit"], "not among the product's own packages"
+    assert {"--require-hashes", "ops/audit.txt"} <= set(installed)
+    assert audited[0] == "$(VENV)/audit/bin/pip-audit" and audited[-2:] == ["-r", "requirements.txt"]
+    assert {"--strict", "--require-hashes", "--disable-pip"} <= set(audited)
+    assert re.search(r"^pip-audit==\S+ \\\n +--hash=sha256:", (REPO / "ops/audit.txt").read_text(), re.MULTILINE)
 
 
 def test_every_command_of_ours_is_understood() -> None:

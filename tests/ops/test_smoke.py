@@ -19,12 +19,12 @@ from aiohttp import web
 from starlette.requests import Request as StarletteRequest
 
 from ops import smoke
-from ops.smoke import Answer, Fault, SignUp, Smoke, endpoints, plus
+from ops.smoke import Answer, Fault, LeftOut, SignUp, Smoke, endpoints, plus
 from shared.asgi import answered
 from shared.errors import BadInput
 from shared.http import Request, Response
 from shared.model.event import TOPIC as EVENTS
-from shared.ports import Delete, Outcome
+from shared.ports import Delete, Merge, Outcome
 from tests.steps.world import BASE, PEPPER, World
 
 from .product import Product, product
@@ -240,6 +240,22 @@ async def test_a_mail_that_goes_out_is_timed(signing: Signing) -> None:
 async def test_a_refused_sign_up(signing: Signing) -> None:
     object.__setattr__(signing.sign_up, "address", "ops@-.example")
     assert (await signing.fault()).startswith("refused: answered 400, not 202. {")
+
+
+async def test_a_sign_up_behind_a_captcha_is_left_out_with_a_sentence(signing: Signing) -> None:
+    world = signing.world
+    said: list[str] = []
+    await world.store.commit([Merge(world.paths.tenant, {"face": {"signup": {"captcha": "turnstile", "captcha_key": "k"}}})])
+
+    async def asked(method: str, url: str, **options: Any) -> Answer:
+        raise AssertionError("nobody signs up")
+
+    with pytest.raises(LeftOut, match="a CAPTCHA, which only a person passes"):
+        await signing.sign_up.check(asked)
+    async with aiohttp.ClientSession() as session:
+        checks = Smoke(session, BASE, {}, signing.sign_up, say=said.append)
+        assert await checks._line("sign-up", signing.sign_up.check(asked))
+    assert said[0].startswith("left out  sign-up: the Settings ask for a CAPTCHA")
 
 
 async def test_a_sign_up_that_is_not_in_this_store(signing: Signing, tmp_path: Path) -> None:

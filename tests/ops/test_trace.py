@@ -126,6 +126,17 @@ async def test_a_confirmation_is_told_too(world: World) -> None:
     assert "was sent" in found and "handed to smtp" in found
 
 
+@pytest.mark.parametrize("campaign", ["access", "export"])
+async def test_what_a_reader_asked_for_is_told_too(world: World, campaign: str) -> None:
+    await world.launch().handle()
+    await world.add("ada@example.com", "eve@example.com")
+    await world.store.commit(suppress(world.paths, world.sid("eve@example.com"), "complaint", "mail of C-0009", NOW))
+    for address in ("ada@example.com", "eve@example.com"):
+        await world.send_batch().handle({"campaign": campaign, "batch": f"{world.sid(address)}.{NOW // 86_400_000}"})
+    assert "the mail was sent" in await told(world, "ada@example.com", campaign)
+    assert "was not sent: the reader was suppressed" in await told(world, "eve@example.com", campaign)
+
+
 async def test_who_may_have_approved_it(world: World) -> None:
     await world.campaign()
     assert "Approved" not in await told(world, "ada@example.com")

@@ -32,6 +32,7 @@ class Mail:
     headers: dict[str, str]
     ref: str
     reply_to: str = ""
+    files: list[tuple[str, str, bytes]] = field(default_factory=list)  # name, media type, content of what is attached
 
 
 @dataclass(frozen=True)

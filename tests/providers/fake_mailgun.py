@@ -7,11 +7,13 @@ import json
 import re
 from email import message_from_bytes
 from email.policy import default
+from typing import TypeAlias
 
 from aiohttp import web
 
 from tests.providers.api_server import FakeApi, Mail, Reply, mailbox, shown
 
+File: TypeAlias = "tuple[str, str, bytes]"
 VARIABLE = re.compile(r"%recipient(?:\.([^%\s]+))?%")
 
 
@@ -44,7 +46,7 @@ class FakeMailgun(FakeApi):
     def accept(self, request: web.Request, body: bytes) -> tuple[list[Mail], Reply]:
         if len(body) > 25_000_000:
             return [], Reply(413, {"message": "Request Entity Too Large"})
-        fields = _fields(request.headers["Content-Type"], body)
+        fields, files = _fields(request.headers["Content-Type"], body)
         to = fields["to"]
         self.sizes.append(len(to))
         if len(to) > 1000:
@@ -58,22 +60,27 @@ class FakeMailgun(FakeApi):
         reply = Reply(200, {"id": "<20261126.1.x@mail.shop.example>", "message": "Queued. Thank you."})
         everyone = dict.fromkeys(to)  # "duplicate addresses are ignored"
         if variables is None:
-            return [_mail(fields, None, list(everyone)) for _ in everyone], reply
-        return [_mail(fields, variables[address], [address]) for address in everyone], reply
+            return [_mail(fields, None, list(everyone), files) for _ in everyone], reply
+        return [_mail(fields, variables[address], [address], files) for address in everyone], reply
 
 
-def _fields(content_type: str, body: bytes) -> dict[str, list[str]]:
+def _fields(content_type: str, body: bytes) -> tuple[dict[str, list[str]], list[File]]:
+    """The fields, and the files attached."""
     message = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body, policy=default)
     found: dict[str, list[str]] = {}
+    files: list[File] = []
     for part in message.iter_parts():
         name = part.get_param("name", header="content-disposition")
         value = part.get_payload(decode=True)
         assert isinstance(name, str) and isinstance(value, bytes)
+        if name == "attachment":
+            files.append((str(part.get_filename()), part.get_content_type(), value))
+            continue
         found.setdefault(name, []).append(value.decode())
-    return found
+    return found, files
 
 
-def _mail(fields: dict[str, list[str]], variables: dict[str, str] | None, to: list[str]) -> Mail:
+def _mail(fields: dict[str, list[str]], variables: dict[str, str] | None, to: list[str], files: list[File]) -> Mail:
     def replaced(name: str) -> str:
         text = fields.get(name, [""])[0].replace("\r\n", "\n")
         if variables is None:
@@ -94,4 +101,5 @@ def _mail(fields: dict[str, list[str]], variables: dict[str, str] | None, to: li
         reply_to=headers.pop("reply-to", ""),
         headers=headers,
         ref=replaced("v:ref"),
+        files=files,
     )

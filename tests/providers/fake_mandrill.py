@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from typing import Any
 
 from aiohttp import web
@@ -79,4 +80,5 @@ def _mail(message: dict[str, Any], address: str) -> Mail:
         reply_to=headers.pop("reply-to", ""),
         headers=headers,
         ref=ref,
+        files=[(one["name"], one["type"], b64decode(one["content"], validate=True)) for one in message.get("attachments", [])],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from typing import Any
 
 from aiohttp import web
@@ -100,4 +101,7 @@ def _mail(message: dict[str, Any]) -> Mail:
         headers=headers,
         ref=message["Metadata"]["ref"] + message["Metadata"].get("ref2", ""),
         reply_to=message.get("ReplyTo", ""),
+        files=[
+            (one["Name"], one["ContentType"], b64decode(one["Content"], validate=True)) for one in message.get("Attachments", [])
+        ],
     )

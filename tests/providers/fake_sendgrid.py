@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from typing import Any
 
 from aiohttp import web
@@ -85,6 +86,11 @@ def _wrong(data: dict[str, Any], bad: set[str]) -> list[tuple[str | None, str]]:
     return found
 
 
+def _file(one: dict[str, str]) -> tuple[str, str, bytes]:
+    assert ";" not in one["type"] and one["disposition"] == "attachment"  # "the attachment type cannot contain ;"
+    return one["filename"], one["type"], b64decode(one["content"], validate=True)
+
+
 def _mail(data: dict[str, Any], personal: dict[str, Any]) -> Mail:
     def replaced(text: str) -> str:
         for _ in range(5):  # "nested substitutions"
@@ -104,4 +110,5 @@ def _mail(data: dict[str, Any], personal: dict[str, Any]) -> Mail:
         headers={name.lower(): shown(value) for name, value in personal.get("headers", {}).items()},
         ref=personal["custom_args"]["ref"],
         reply_to=data.get("reply_to", {}).get("email", ""),
+        files=[_file(one) for one in data.get("attachments", [])],
     )

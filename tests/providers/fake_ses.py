@@ -1,4 +1,4 @@
-"""Amazon SES v2's SendBulkEmail (its pages are named in shared/providers/ses.py)."""
+"""Amazon SES v2's SendBulkEmail and, for a mail with attachments, SendEmail (its pages are named in shared/providers/ses.py)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import re
+from base64 import b64decode
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +20,7 @@ DISALLOWED = {"bcc", "cc", "content-disposition", "content-type", "date", "from"
     "subject",
     "to",
 }
+ONE = "/v2/email/outbound-emails"
 TOKEN = re.compile(r"(\\*)\{\{(\{?)(.*?)\}\}(\}?)", re.DOTALL)
 PROOF = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(\w+)/(\d{8})/([\w-]+)/ses/aws4_request, SignedHeaders=([\w;-]+), Signature=(\w{64})"
@@ -42,7 +44,7 @@ class FakeSes(FakeApi):
         self.may_ask = True
 
     def sending(self, request: web.Request, body: bytes) -> bool:
-        return request.method == "POST" and request.path == "/v2/email/outbound-bulk-emails"
+        return request.method == "POST" and request.path in ("/v2/email/outbound-bulk-emails", ONE)
 
     def known(self, request: web.Request, body: bytes) -> bool:
         identity, _, secret = self.key.partition(":")
@@ -80,6 +82,8 @@ class FakeSes(FakeApi):
 
     def accept(self, request: web.Request, body: bytes) -> tuple[list[Mail], Reply]:
         data = json.loads(body)
+        if request.path == ONE:
+            return self._one(data, len(body))
         entries = data["BulkEmailEntries"]
         self.sizes.append(len(entries))
         if len(entries) > 50 or len(body) > 1_000_000:
@@ -97,6 +101,31 @@ class FakeSes(FakeApi):
                 except RenderingFailure as error:
                     self.failures.append(str(error))
         return mails, Reply(200, {"BulkEmailEntryResults": results})
+
+    def _one(self, data: dict[str, Any], size: int) -> tuple[list[Mail], Reply]:
+        self.sizes.append(1)
+        [address] = data["Destination"]["ToAddresses"]
+        message = data["Content"]["Simple"]
+        entry = {"ReplacementHeaders": message["Headers"], "ReplacementTags": data["EmailTags"]}
+        if size > 40_000_000 or address in self.bad or _wrong(entry):
+            return [], _error(400, "BadRequestException", "Invalid")
+        for one in message["Attachments"]:
+            assert one["ContentDisposition"] == "ATTACHMENT" and one["ContentTransferEncoding"] == "BASE64"
+        found = Mail(
+            to=[address],
+            sender=mailbox(data["FromEmailAddress"]),
+            subject=message["Subject"]["Data"],
+            text=message["Body"].get("Text", {}).get("Data", ""),
+            html=message["Body"].get("Html", {}).get("Data", ""),
+            headers={header["Name"].lower(): shown(header["Value"]) for header in message["Headers"]},
+            ref=ref_of(data["EmailTags"][0]["Value"]),
+            reply_to=(data.get("ReplyToAddresses") or [""])[0],
+            files=[
+                (one["FileName"], one["ContentType"], b64decode(one["RawContent"], validate=True))
+                for one in message["Attachments"]
+            ],
+        )
+        return [found], Reply(200, {"MessageId": "0107"})
 
 
 def _error(status: int, name: str, said: str) -> Reply:

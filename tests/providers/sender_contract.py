@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, Denied, Unavailable
-from shared.ports import Letter, Outcome, Outgoing, Pieces, Stop
+from shared.ports import Attachment, Letter, Outcome, Outgoing, Pieces, Stop
 from shared.providers import Given
 from shared.providers.api import CHECKED_FOR, Answer, ApiSender, Refused
 from shared.providers.senders import open_sender
@@ -130,8 +130,27 @@ class SenderContract:
             assert got.html == filled(one.letter.html, one.values)
             assert got.headers == headers
             assert got.ref == one.ref
+            assert got.files == [(file.name, file.kind, file.data) for file in one.attachments]
 
     # --- what readers get
+
+    async def test_files_go_with_the_mail_that_they_belong_to(self, sender: ApiSender, server: FakeApi) -> None:
+        files = (
+            Attachment("data.json", "application/json", '{"ü": 1}'.encode()),
+            Attachment("data.csv", "text/csv", bytes(range(256))),
+        )
+        large = (Attachment("data.json", "application/json", b"x" * 2_000_000),)
+        out = [mails(4)[0], *[one._replace(attachments=files) for one in mails(4)[1:3]], mails(4)[3]._replace(attachments=large)]
+        assert kinds(await sender.send(FROM, out)) == ["sent"] * 4
+        self.check(server, out)
+
+    async def test_whether_a_mail_with_files_was_taken_is_not_known_from_a_lost_answer(
+        self, sender: ApiSender, server: FakeApi
+    ) -> None:
+        server.faults = {1: "reset", 2: "garbage"}
+        out = mail(0)._replace(attachments=(Attachment("data.csv", "text/csv", b"a"),))
+        assert kinds(await sender.send(FROM, [out])) == ["unknown"]
+        assert kinds(await sender.send(FROM, [out])) == ["sent" if server.good == 202 else "unknown"]
 
     async def test_every_reader_gets_their_own_mail_and_no_other(self, sender: ApiSender, server: FakeApi) -> None:
         assert sender.form == "letter" and sender.window == server.window

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Sequence
+from typing import Any
 
 from aiohttp import web
 
 from shared.ports import Outcome, Outgoing, Sender
 from shared.providers import Given
 from shared.providers.api import Answer, ApiSender, Call, Reading, Refused, endpoint, of_status
-from shared.providers.api_texts import filled, headers, mailbox, to_json
+from shared.providers.api_texts import filled, headers, in_base64, mailbox, to_json
 from tests.providers.api_server import FakeApi, Mail, Reply, shown
 from tests.providers.api_server import mailbox as parsed
 
@@ -65,6 +67,7 @@ def _written(mail: Outgoing) -> dict[str, object]:
         "html": filled(letter.html, values),
         "headers": headers(mail),
         "ref": mail.ref,
+        "files": [[file.name, file.kind, in_base64(file)] for file in mail.attachments],
     }
 
 
@@ -91,7 +94,7 @@ class FakeToy(FakeApi):
         return [_received(one) for one in data], Reply(200, "taken")
 
 
-def _received(data: dict[str, str | dict[str, str]]) -> Mail:
+def _received(data: dict[str, Any]) -> Mail:
     texts = {name: value for name, value in data.items() if isinstance(value, str)}
     own = data["headers"]
     assert isinstance(own, dict)
@@ -104,4 +107,5 @@ def _received(data: dict[str, str | dict[str, str]]) -> Mail:
         headers={name.lower(): shown(value) for name, value in own.items()},
         ref=texts["ref"],
         reply_to=texts["reply_to"],
+        files=[(name, kind, b64decode(content)) for name, kind, content in data["files"]],
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from shared.errors import ConfigError, Conflict, Denied, NotFound, Unavailable
 from shared.model.cells import stored
 from shared.model.look import Look
+from shared.pages.faces import Faces, Shown
 from shared.ports import Document, File, Filter, Guarded, Location, Outcome, Outgoing, Rows, Secret, Stop, Store, Workbook, Write
 
 NOW = 1_800_000_000_000  # 2027-01-15 08:00 UTC
@@ -39,6 +40,16 @@ class FakeGeo:
     def locate(self, address: str) -> Location:
         self.asked.append(address)
         return self.places.get(address, Location())
+
+
+class FixedFaces(Faces):
+    """What pages are drawn with, without a store. `shown` may be replaced."""
+
+    def __init__(self, shown: Shown) -> None:
+        self.shown = shown
+
+    async def get(self) -> Shown:
+        return self.shown
 
 
 class RecordingBus:

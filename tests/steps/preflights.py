@@ -6,12 +6,13 @@ import asyncio
 from typing import Any
 
 from functions.launch.preflight import Audience, preflight
-from functions.launch.preflight_domain import Kind, Sending
+from functions.launch.preflight_domain import Sending
 from functions.launch.preflight_report import Report
 from functions.launch.preflight_spamd import Verdict
 from shared.errors import Unavailable
 from shared.links import Links
 from shared.mail.source import Identity, Source
+from shared.ports import RecordKind
 from shared.tokens import Tokens
 
 POSTAL = "Lumen Roasters, 12 Harbour Street, Lisbon"
@@ -37,7 +38,7 @@ class FakeDns:
         self.hanging = ""
         self.asked: list[str] = []
 
-    async def records(self, name: str, kind: Kind) -> list[str]:
+    async def records(self, name: str, kind: RecordKind) -> list[str]:
         self.asked.append(name)
         if self.down:
             raise Unavailable("DNS")

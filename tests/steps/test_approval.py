@@ -348,6 +348,24 @@ async def test_the_sheet_refuses_an_editor(desk: Desk, attempt: Callable[[Desk, 
         attempt(desk, "K7Q2MXBD")
 
 
+@pytest.mark.parametrize("tab", ["Settings", "Topics"])
+async def test_what_strangers_meet_only_admins_change(desk: Desk, tab: str) -> None:
+    desk.change(ADMIN, "addSheet", properties={"title": tab})
+    desk.write(EDITOR, tab, 2, 1, "before")
+    sheets = desk.twin.google.api.book("book", FIELDS, ADMIN, ["Campaigns", "Team", tab])["sheets"]
+    plan = planned(sheets, 99, RULE, [])
+    assert plan.made == [f"protected {tab}"] and not plan.left
+    desk.twin.google.api.change("book", plan.requests, ADMIN)
+    for who in (EDITOR, APPROVER):
+        with pytest.raises(Refused, match="You are trying to edit a protected cell or object"):
+            desk.write(who, tab, 2, 1, "after")
+    desk.write(SERVICE, tab, 2, 1, "answer")
+    sheets = desk.twin.google.api.book("book", FIELDS, ADMIN, ["Campaigns", "Team", tab])["sheets"]
+    assert not planned(sheets, 99, RULE, []).requests
+    await desk.approved()
+    assert await desk.went()
+
+
 async def test_what_a_formula_shows_is_no_approval(desk: Desk) -> None:
     desk.type(Template="letter", Wanted="Go")
     await desk.tick()

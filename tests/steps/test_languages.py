@@ -219,6 +219,12 @@ class CountingObjects:
     async def put(self, name: str, data: bytes, content_type: str = "") -> None:
         await self.objects.put(name, data)
 
+    async def list(self, prefix: str) -> Sequence[str]:
+        return await self.objects.list(prefix)
+
+    async def delete(self, name: str) -> None:
+        await self.objects.delete(name)
+
 
 @pytest.mark.usefixtures("spoken")
 async def test_a_window_mixes_languages(world: World) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from functions.launch.regular import QUARTER, Regular
 from functions.launch.rows import Start, start
 from shared.errors import BadInput, PipelineError, Unavailable
-from shared.model import batch, console
+from shared.model import batch, console, erasure
 from shared.model.event import Event
 from shared.model.ref import MailRef
 from shared.ports import Create, Merge
@@ -294,7 +295,7 @@ async def test_columns_may_be_moved_and_ids_of_others_are_left_out(world: World)
     moved = ["Notes", *reversed(HEADER)]
     rows(world, {**GO, "Notes": "hi"}, {**GO, "ID": "a/b"}, {**GO, "ID": "confirm"}, {**GO, "ID": ""}, {}, header=moved)
     await world.launch().handle()
-    assert [found.id for found in await world.all(world.paths.campaigns)] == ["C-0001", "confirm", "welcome"]
+    assert [found.id for found in await world.all(world.paths.campaigns)] == ["C-0001", "access", "confirm", "export", "welcome"]
     assert (await campaign(world))["state"] == "running"
     assert (await campaign(world, "confirm"))["kind"] == "system"
 
@@ -541,3 +542,42 @@ async def test_the_systems_own_mails_are_no_campaign(world: World) -> None:
     world.drive.put("letter.md", "---\nsubject: x\n---\n[Yes]({{ confirm_url }})\n")
     found = await tick(world, Template="letter", Wanted="Go", Name="with a confirmation link")
     assert found["state"] == "draft" and "confirm_url" in found["answer"]
+
+
+# --- privacy, which has no tick of its own ---
+
+
+async def test_privacy_is_asked_to_run_once_each_quarter_of_an_hour(world: World) -> None:
+    step = replace(world.launch(), regular=Regular(world.bus))
+    asked = []
+    for _ in range(31):
+        await step.handle()
+        asked.append(len(world.bus.take(erasure.TOPIC)))
+        world.clock.advance(60_000)
+    assert NOW % QUARTER == 0 and [n for n, count in enumerate(asked) if count] == [0, 15, 30] and sum(asked) == 3
+    again = replace(world.launch(), regular=Regular(world.bus))  # another instance, in the middle of a quarter
+    await again.handle()
+    assert world.bus.take(erasure.TOPIC) == [{}]
+
+
+@pytest.mark.usefixtures("audience")
+async def test_a_privacy_that_cannot_be_asked_stops_no_tick_and_is_asked_at_the_next(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = replace(world.launch(), regular=Regular(world.bus))
+    world.bus.failing = True
+    rows(world, {**GO, "Schedule": "2027-01-15 10:30"})
+    await step.handle()
+    assert (await campaign(world))["state"] == "scheduled" and "privacy was not asked to run" in capsys.readouterr().out
+    world.bus.failing = False
+    for count in (1, 0):
+        world.clock.advance(60_000)
+        await step.handle()
+        assert world.bus.take(erasure.TOPIC) == [{}] * count
+
+
+async def test_privacy_is_asked_whatever_befalls_the_rest_of_a_tick(world: World) -> None:
+    store = FaultyStore(world.store, lambda verb: "refused")
+    with pytest.raises(Unavailable):
+        await replace(world.launch(store), regular=Regular(world.bus)).handle()
+    assert world.bus.take(erasure.TOPIC) == [{}]

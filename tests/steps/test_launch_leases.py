@@ -172,7 +172,7 @@ async def test_waiting_for_tomorrow_costs_next_to_nothing(world: World) -> None:
         done = world.store.operations
         spent.append((done.reads - before.reads, done.writes - before.writes))
         before = replace(done)
-    assert sum(reads for reads, _ in spent) <= 20 * 14, "however many wait"
+    assert sum(reads for reads, _ in spent) <= 20 * 18, "however many wait"
     assert sum(writes for _, writes in spent) <= 6, spent
 
 

@@ -38,8 +38,8 @@ async def work(world: World) -> list[str]:
 
 
 async def known(world: World, id: str) -> dict[str, bool]:
-    """The campaigns that one knows of, and whether each goes first."""
-    return {item["id"]: item["ahead"] for item in (await campaign(world, id))["recent"]}
+    """The campaigns that one knows of and counts for its cap, and whether each goes first."""
+    return {item["id"]: item["ahead"] for item in (await campaign(world, id))["recent"] if not item.get("far")}
 
 
 async def test_a_tenant_may_have_a_policy(world: World) -> None:
@@ -158,13 +158,35 @@ async def test_a_later_send_counts_what_came_in_between(world: World) -> None:
 
 
 @pytest.mark.parametrize("policy", [{}, {"quiet": [1320, 420]}, {"cap": 0, "days": 7}])
-async def test_without_a_cap_nobody_asks(world: World, policy: dict[str, Any]) -> None:
+async def test_without_a_cap_the_others_of_a_month_are_known_and_no_ledger_is_read(world: World, policy: dict[str, Any]) -> None:
     await world.add(*PEOPLE)
-    for n in range(30):
+    others = 30
+    for n in range(others):
         await world.store.commit([Create(world.paths.campaign(f"X-{n}"), {"kind": "campaign", "state": "completed"})])
+    await run(world, {}, policy=policy)
+    one = world.store.operations.reads
+    assert others < one < 2 * others  # each of them once
+    world.clock.advance(29 * DAY)
+    await work(world)
     await run(world, {}, {}, policy=policy)
-    assert world.store.operations.reads < 40
-    assert await known(world, "C-0001") == await known(world, "C-0002") == {}
+    assert await known(world, "C-0002") == {"C-0001": True}
+    before = world.store.operations.reads
+    assert await work(world) == PEOPLE
+    assert world.store.operations.reads - before == 2 + len(PEOPLE)  # the campaign, the batch, the readers
+
+
+async def test_what_is_too_old_for_the_cap_is_known_for_a_month(world: World) -> None:
+    await world.add(*PEOPLE)
+    await run(world, {})
+    await work(world)
+    await run(world, {})
+    world.clock.advance(29 * DAY)
+    await run(world, {}, {})
+    [item] = (await campaign(world, "C-0002"))["recent"]
+    assert (item["id"], item["far"], item["sends"][0]["parts"]) == ("C-0001", True, 1)
+    world.clock.advance(31 * DAY)
+    await run(world, {}, {}, {})
+    assert {item["id"] for item in (await campaign(world, "C-0003"))["recent"]} == {"C-0002"}
 
 
 @pytest.mark.parametrize("n", range(14))

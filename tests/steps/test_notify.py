@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from functions.notify.addresses import public
 from functions.notify.desk import FAILING, FRESH, LANES, LONGEST, key_of, retry_after
 from functions.notify.handler import Notify
 from functions.notify.payload import payload, webhook_id
@@ -23,6 +22,7 @@ from shared.errors import BadInput, ConfigError, Unavailable
 from shared.model import endpoint as endpoints
 from shared.model.endpoint import Endpoint, parse
 from shared.model.event import Event
+from shared.outward import public
 from shared.ports import Expiry, Merge
 from shared.providers.api import Answer, Call, Lost
 

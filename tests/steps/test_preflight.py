@@ -170,6 +170,19 @@ MAILS: list[tuple[str, str, Report]] = [
     ),
     ("x.html", html('<a href="{{ unsubscribe_url }}">Leave</a> {{ postal_address }}'), only()),
     ("x.html", html("Leave here: {{ unsubscribe_url }}"), only()),
+    ("x.html", html('<a href="{{ preferences_url }}">Choose</a> <a href="{{ unsubscribe_url }}">Leave</a>'), only()),
+    ("x.html", html('<a href="{{ preferences_url }}">Choose</a>'), only()),  # the footer has the way out
+    ("x.html", html('<a href="{{ reconsent_url }}">Stay</a>'), only()),
+    (
+        "x.html",
+        html('<a href="{{ reconsent_url }}">Stay</a> <a href="{{ unsubscribe_url }}"></a> {{ reconsent_url }}'),
+        only("The unsubscribe link is where readers do not see it: give it words, or leave it to the footer."),
+    ),
+    (
+        "x.html",
+        html('<a href="{{ preferences_url }}">Choose</a> <a href="{{ unsubscribe_url }}"></a> {{ preferences_url }}'),
+        only("The unsubscribe link is where readers do not see it: give it words, or leave it to the footer."),
+    ),
     ("x.txt", "---\nsubject: A new roast\n---\n" + WORDS, only()),
     # size
     (

@@ -17,7 +17,7 @@ import pytest
 from functions.launch.preflight import Audience
 from functions.launch.preflight_domain import Sending
 from functions.launch.preflight_report import Report
-from functions.launch.preflight_resolver import Resolver
+from shared.adapters.dns_resolver import Resolver
 from shared.errors import Unavailable
 
 from .preflights import IDENTITY, PEOPLE, ZONE, FakeDns, only, run

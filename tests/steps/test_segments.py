@@ -207,7 +207,7 @@ async def test_a_sweep_that_finds_nothing_new_writes_nobody_and_a_quiet_tick_loo
     verbs.clear()
     world.clock.advance(DAY)
     await world.sync_sheet(FaultyStore(world.store, noted)).handle()
-    assert "write_many" not in verbs and verbs.count("page") == quiet + 2  # subscribers, and the segments once more
+    assert "write_many" not in verbs and verbs.count("page") == quiet + 3  # subscribers, campaigns, segments
     assert await tick(world) == {
         "here": ("1", "Ready for campaigns. Counted 2027-01-16 08:00."),
         "press": ("", "“press” is a tag already, and campaigns can go to it. Choose another name."),

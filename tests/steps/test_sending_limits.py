@@ -198,10 +198,10 @@ async def test_a_mail_that_kills_its_worker_ends_alone(world: World, monkeypatch
     poison = world.sid(PEOPLE[17])
     compose = HandOver._compose
 
-    def deadly(self: Any, window: Any) -> list[Outgoing | None]:
+    def deadly(self: Any, window: Any, *given: Any) -> list[Outgoing | None]:
         if any(mail.sid == poison for mail in window.mails):
             raise Died
-        return compose(self, window)
+        return compose(self, window, *given)
 
     monkeypatch.setattr(HandOver, "_compose", deadly)
     for _ in range(CAREFUL + 3):

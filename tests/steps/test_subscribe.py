@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -11,14 +12,14 @@ from urllib.parse import urlencode
 
 import pytest
 
-from functions.subscribe.handler import CONSENT_TEXT, network_of
 from shared.errors import Unavailable
 from shared.http import Request, Response
+from shared.model.ref import MailRef
 from shared.model.subscriber import country_of, suppress
-from shared.ports import Create, Delete, Location
+from shared.ports import Create, Delete, Location, Merge
 
 from .fakes import DAY, NOW, FaultyStore, nth
-from .world import World
+from .world import PROOF, World
 
 ADDRESS = "ada@example.com"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -26,7 +27,7 @@ JSON = {"content-type": "application/json"}
 
 
 def form(client: str = "203.0.113.77", **fields: str) -> Request:
-    return Request("POST", headers={**FORM, "user-agent": "Browser/1"}, body=urlencode(fields).encode(), client=client)
+    return Request("POST", headers={**FORM, "user-agent": "Browser/1"}, body=urlencode(PROOF | fields).encode(), client=client)
 
 
 def post(body: Any) -> Request:
@@ -37,12 +38,15 @@ async def sign_up(world: World, address: str = ADDRESS, **fields: str) -> str:
     """Sign up, and the path of the confirmation link."""
     await world.subscribe().handle(form(email=address, **fields))
     [message] = world.bus.take("send-requests")
-    url = world.links.confirm(world.sid(address), message["consent"], world.clock.now() + 7 * DAY)
+    key = message["batch"].partition(".")[2]
+    url = world.links.confirm(world.sid(address), message["consent"], key, world.clock.now() + 7 * DAY)
     return url.partition("/subscribe/")[2]
 
 
 async def confirm(world: World, path: str, method: str = "POST") -> Response:
-    return await world.subscribe().handle(Request(method, path, headers=FORM, client="2001:db8:1:2::3"))
+    return await world.subscribe().handle(
+        Request(method, path, headers={**FORM, "user-agent": "Reader/1"}, client="2001:db8:1:2::3")
+    )
 
 
 async def test_a_form_leaves_evidence_a_pending_subscriber_and_one_request(world: World) -> None:
@@ -50,17 +54,29 @@ async def test_a_form_leaves_evidence_a_pending_subscriber_and_one_request(world
     assert answer.status == 200 and b"Check your mail" in answer.body
     assert "Ada" not in answer.body.decode()
     sid = world.sid(ADDRESS)
-    assert await world.subscriber(ADDRESS) == {"asked": "Ada@example.com", "created_at": NOW}
     [consent] = await world.all(f"{world.paths.subscriber(sid)}/consents")
+    text = consent.data["text"]
+    assert text.startswith("News by mail\n") and text.endswith("you can leave with one click in every mail.")
+    requested = {"name": "Ada L", "language": "pt-BR", "country": "", "tags": ["vip", "news"], "topics": []}
     assert consent.data == {
+        "kind": "sign-up",
         "at": NOW,
-        "text": CONSENT_TEXT,
+        "text": text,
+        "text_version": hashlib.sha256(text.encode()).hexdigest()[:12],
         "page": "https://news.example/subscribe",
+        "language": "en",
         "source": "form",
         "network": "203.0.113.0/24",
         "agent": "Browser/1",
         "located": {},
-        "requested": {"name": "Ada L", "language": "pt-BR", "country": "", "tags": ["vip", "news"]},
+        "requested": requested,
+    }
+    wanted = {**requested, "consent": consent.id, "located": {}, "at": NOW}
+    assert await world.subscriber(ADDRESS) == {
+        "asked": "Ada@example.com",
+        "asked_at": NOW,
+        "wanted": wanted,
+        "created_at": NOW,
     }
     request = {"campaign": "confirm", "batch": f"{sid}.{NOW // DAY}", "consent": consent.id}
     assert world.bus.messages == [("send-requests", request)]
@@ -137,7 +153,9 @@ async def test_a_sign_up_changes_nothing_for_somebody_suppressed_or_confirmed(wo
     await world.add("known@example.com", name="Known", tags=["vip"])
     before = await world.subscriber("known@example.com")
     await world.subscribe().handle(form(email="known@example.com", name="Mallory", tags="spam"))
-    assert await world.subscriber("known@example.com") == before | {"asked": "known@example.com"}
+    after = await world.subscriber("known@example.com")
+    assert after.pop("wanted")["name"] == "Mallory"  # which nobody is called by before it is confirmed
+    assert after == before | {"asked": "known@example.com", "asked_at": NOW}
 
 
 async def test_a_sign_up_in_other_letters_respells_nobody_until_it_is_confirmed(world: World) -> None:
@@ -181,6 +199,7 @@ async def test_confirming_makes_mailable_with_what_was_asked_for(world: World) -
     found = await world.subscriber(ADDRESS)
     sid = world.sid(ADDRESS)
     [consent] = await world.all(f"{world.paths.subscriber(sid)}/consents")
+    message = world.links.message_id(MailRef("confirm", sid, f"{NOW // DAY}"), "news.brand.example")
     assert found == {
         "address": ADDRESS,
         "asked": ADDRESS,
@@ -188,13 +207,16 @@ async def test_confirming_makes_mailable_with_what_was_asked_for(world: World) -
         "status": "confirmed",
         "suppressed": [],
         "confirmed_at": NOW + 5,
+        "consented_at": NOW + 5,
         "consent": consent.id,
         "tags": ["vip"],
         "segments": ["everyone", "vip"],
         "name": "Ada",
         "language": "pt",
+        "asked_at": None,
+        "wanted": None,
+        "confirmations": {consent.id: {"at": NOW + 5, "network": "2001:db8:1::/56", "agent": "Reader/1", "message": message}},
     }
-    assert (consent.data["confirmed_at"], consent.data["confirmed_network"]) == (NOW + 5, "2001:db8:1::/48")
     assert world.bus.take("send-requests") == [{"campaign": "welcome", "batch": f"{sid}.{consent.id}"}]
 
 
@@ -254,7 +276,9 @@ async def test_somebody_elses_sign_up_moves_no_subscriber(world: World) -> None:
     before = await world.subscriber(ADDRESS)
     world.geo.places[HERE] = LISBON
     await sign_up(world, country="FR")
-    assert await world.subscriber(ADDRESS) == before | {"asked": ADDRESS}
+    after = await world.subscriber(ADDRESS)
+    assert after.pop("wanted")["country"] == "FR"
+    assert after == before | {"asked": ADDRESS, "asked_at": NOW}
 
 
 async def test_a_declared_country_is_kept_whatever_is_located(world: World) -> None:
@@ -304,6 +328,25 @@ async def test_a_sign_up_costs_two_writes_and_no_read(world: World) -> None:
     assert (after.reads - before.reads, after.writes - before.writes) == (0, 2)
 
 
+async def test_a_confirmation_costs_one_read_and_one_write(world: World) -> None:
+    path = await sign_up(world, name="Ada", tags="vip")
+    before = replace(world.store.operations)
+    await confirm(world, path)
+    after = world.store.operations
+    assert (after.reads - before.reads, after.writes - before.writes) == (1, 1)
+
+
+async def test_a_confirmation_that_another_sign_up_overtook_reads_its_evidence_and_does_what_was_asked_then(world: World) -> None:
+    path = await sign_up(world, name="Ada", tags="vip")
+    await sign_up(world, name="Mallory", tags="spam")
+    before = replace(world.store.operations)
+    await confirm(world, path)
+    after = replace(world.store.operations)
+    assert (after.reads - before.reads, after.writes - before.writes) == (2, 1)
+    found = await world.subscriber(ADDRESS)
+    assert (found["name"], found["tags"]) == ("Ada", ["vip"])
+
+
 async def test_coming_back_is_joining_again(world: World) -> None:
     await confirm(world, await sign_up(world))
     await world.store.commit(suppress(world.paths, world.sid(ADDRESS), "unsubscribed", "x", NOW))
@@ -338,7 +381,7 @@ async def test_a_failed_welcome_publish_is_unavailable_and_a_repeat_asks_again(w
 
 async def test_an_expired_forged_or_foreign_link_confirms_nothing(world: World) -> None:
     path = await sign_up(world)
-    nobody = world.links.confirm("0" * 32, "c" * 16, NOW + DAY).partition("/subscribe/")[2]
+    nobody = world.links.confirm("0" * 32, "c" * 16, "1", NOW + DAY).partition("/subscribe/")[2]
     before = world.versions()
     for wrong in ("confirm/", "confirm/x", path[:-3], path + "A", nobody):
         assert (await confirm(world, wrong)).status == 404
@@ -386,6 +429,25 @@ async def test_a_complaint_that_races_with_the_confirmation_wins(world: World) -
     assert (await world.subscriber(ADDRESS))["suppressed"] == ["complaint"]
 
 
+async def test_a_new_consent_lifts_an_erasure_and_an_older_one_does_not(world: World) -> None:
+    path = await sign_up(world)
+    subscriber, suppression = world.paths.subscriber(world.sid(ADDRESS)), world.paths.suppression(world.sid(ADDRESS))
+    world.clock.advance(1000)
+    gone: list[Any] = [Delete(subscriber), Create(suppression, {"reasons": ["erased"], "erased_at": NOW + 1000})]
+    await world.store.commit(gone)
+    await world.store.commit([Create(subscriber, {"suppressed": ["erased"], "segments": []})])
+    before = world.versions()
+    assert (await confirm(world, path)).status == 404
+    assert world.versions() == before and world.bus.messages == []
+    await sign_up(world, name="Ada")
+    assert (await confirm(world, path)).status == 404  # its evidence may still be there for some minutes
+    world.clock.advance(1000)
+    assert (await confirm(world, await sign_up(world, name="Ada"))).status == 200
+    found = await world.subscriber(ADDRESS)
+    assert (found["suppressed"], found["segments"], found["name"]) == ([], ["everyone"], "Ada")
+    assert await world.store.get(suppression) is None
+
+
 async def test_an_old_link_does_not_bring_back_somebody_who_left_since(world: World) -> None:
     path = await sign_up(world)
     await confirm(world, path)
@@ -407,6 +469,17 @@ async def test_a_link_asked_for_before_leaving_does_not_bring_back(world: World)
     assert world.versions() == before and world.bus.messages == []
     assert (await confirm(world, await sign_up(world))).status == 200  # asked for after leaving
     assert (await world.subscriber(ADDRESS))["segments"] == ["everyone"]
+
+
+async def test_who_leaves_again_is_not_brought_back_by_what_they_asked_for_in_between(world: World) -> None:
+    await world.add(ADDRESS)
+    await world.store.commit(suppress(world.paths, world.sid(ADDRESS), "unsubscribed", "x", world.clock.now()))
+    world.clock.advance(1000)
+    path = await sign_up(world)
+    world.clock.advance(1000)
+    await world.store.commit(suppress(world.paths, world.sid(ADDRESS), "unsubscribed", "y", world.clock.now()))
+    assert (await confirm(world, path)).status == 404
+    assert (await world.subscriber(ADDRESS))["suppressed"] == ["unsubscribed"]
 
 
 async def test_a_name_may_hold_joiners(world: World) -> None:
@@ -462,26 +535,13 @@ async def test_health_asks_once_in_five_seconds(world: World, monkeypatch: pytes
 async def test_a_consent_of_before_readers_were_located_confirms(world: World) -> None:
     token = await sign_up(world)
     [consent] = await world.all(f"{world.paths.subscriber(world.sid(ADDRESS))}/consents")
-    old = {**consent.data, "requested": {"name": "", "language": "", "tags": []}}
+    old = {**consent.data, "requested": {"name": "Ada", "language": "", "tags": []}}
     del old["located"]
     await world.store.commit([Delete(consent.path)])
-    await world.store.commit([Create(consent.path, old)])
+    await world.store.commit([Create(consent.path, old), Merge(world.paths.subscriber(world.sid(ADDRESS)), {"wanted": None})])
     assert (await confirm(world, token)).status == 200
-    assert (await world.subscriber(ADDRESS))["status"] == "confirmed"
-
-
-@pytest.mark.parametrize(
-    ("client", "network"),
-    [
-        ("203.0.113.77", "203.0.113.0/24"),
-        ("2001:db8:1:2::3", "2001:db8:1::/48"),
-        ("", ""),
-        ("testclient", ""),
-        ("1.2.3.4:80", ""),
-    ],
-)
-def test_evidence_keeps_the_network_not_the_person(client: str, network: str) -> None:
-    assert network_of(client) == network
+    found = await world.subscriber(ADDRESS)
+    assert (found["status"], found["name"]) == ("confirmed", "Ada")
 
 
 @pytest.mark.parametrize(

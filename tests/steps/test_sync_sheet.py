@@ -124,7 +124,7 @@ class CutSheet(FakeSheet):
 async def test_a_tick_cut_off_at_any_call_is_made_good_by_the_next(world: World, after: bool) -> None:
     world.sheet = whole = CutSheet()
     await tick(world)
-    assert whole.calls >= 4 and len(whole.lookups) == 1300
+    assert whole.calls >= 4 and len(whole.lookups) == 1390
     for n in range(whole.calls):
         world.sheet = sheet = CutSheet(n, after)
         with pytest.raises(Unavailable):
@@ -141,16 +141,16 @@ async def test_mending_writes_over_nothing(world: World) -> None:
     with pytest.raises(Unavailable):
         await tick(world)
     sheet.put("Campaigns!B2", [["Mine"]])
-    sheet.put("Campaigns!L5", [["a note"]])
+    sheet.put("Campaigns!M5", [["a note"]])
     sheet.put("Import!A2", [["my id"], [""]])
     before = [sheet.rows(f"{tab}!A2:Z") for tab in ("Campaigns", "Import")]
     await tick(world)
     assert [sheet.rows(f"{tab}!A2:Z") for tab in ("Campaigns", "Import")] == before
-    assert ("Campaigns", 5) not in sheet.lookups and len(sheet.lookups) == 1299
+    assert ("Campaigns", 5) not in sheet.lookups and len(sheet.lookups) == 1389
     assert [name for place, name in sheet.changes if place == "write" and name.startswith("Campaigns")][-3:] == [
-        "Campaigns!L2",
-        "Campaigns!L6",
-        "Campaigns!L1",
+        "Campaigns!M2",
+        "Campaigns!M6",
+        "Campaigns!M1",
     ]
 
 
@@ -512,6 +512,27 @@ async def test_subscribers_and_suppressions_are_masked(world: World) -> None:
     assert shown(world, "Suppressions") == [["ffffffff", "complaint", "2027-01-15 08:00", "mail of C-0001"]]
     shows = board(world)
     assert (shows["Mailable subscribers"], shows["Waiting for confirmation"], shows["Complained"]) == ("1", "1", "1")
+
+
+@pytest.mark.parametrize(
+    ("why", "cell"),
+    [
+        ({"code": "many", "words": "", "at": NOW}, "Too many mails"),
+        ({"code": "never", "words": "ask eve@example.com, or bob＠example.com!"}, "Never signed up: ask (address) or (address)"),
+        ({"code": "other", "words": "x" * 300}, f"Something else: {'x' * 119}…"),
+        ({"code": "other", "words": f"{'x' * 100} {'y' * 30}@example.com"}, f"Something else: {'x' * 100} (address)"),
+        ({"code": "retired", "words": "=HYPERLINK(1)"}, "'=HYPERLINK(1)"),
+        ({"code": "irrelevant", "words": "\t=1"}, "Not interesting: \t'=1"),
+    ],
+)
+async def test_why_a_reader_left_stands_beside_it_without_addresses_or_formulas(world: World, why: Any, cell: str) -> None:
+    await world.add("eve@example.com")
+    sid = world.sid("eve@example.com")
+    await world.store.commit(suppress(world.paths, sid, "unsubscribed", "mail of C-0001", NOW))
+    await world.store.commit([Merge(world.paths.suppression(sid), {"why": why})])
+    await tick(world)
+    assert shown(world, "Suppressions") == [[sid[:8], "unsubscribed", "2027-01-15 08:00", "mail of C-0001", cell]]
+    assert "@" not in cell and "eve@" not in str(world.sheet.tabs)
 
 
 # --- providers ---

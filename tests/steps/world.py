@@ -9,6 +9,7 @@ from typing import Any
 
 from functions.launch.freeze import freeze
 from functions.launch.handler import Launch
+from functions.privacy.handler import Privacy
 from functions.record.handler import Record
 from functions.send_batch.handler import SendBatch
 from functions.send_batch.mails import Mails
@@ -29,16 +30,20 @@ from shared.model.address import sid_of
 from shared.model.paths import Paths
 from shared.model.subscriber import segments_of
 from shared.model.tenant import Tenant
-from shared.ports import Create, Document, Merge, Store
+from shared.pages import forms
+from shared.pages.faces import Shown
+from shared.ports import Create, Document, Merge, Objects, Store
 from shared.tokens import Tokens
 
-from .fakes import NOW, FakeClock, FakeDrive, FakeGeo, FakeSecrets, FakeSender, FakeSheet, RecordingBus
+from .fakes import NOW, FakeClock, FakeDrive, FakeGeo, FakeSecrets, FakeSender, FakeSheet, FixedFaces, RecordingBus
 
 BASE = "https://news.example"
 PEPPER = b"p" * 32
 KEY, OLD_KEY = b"w" * 32, b"v" * 32  # of the generic webhook: the newest, and the one before
 IDENTITY = Identity("Brand", "hello@brand.example", "Brand, 1 Street, Town", "Brand news", "news.brand.example")
 TENANT = Tenant("Brand", IDENTITY, "sheet", "folder")
+TOKENS = Tokens([b"s" * 32])
+PROOF = {forms.TOKEN: forms.given(TOKENS, NOW - 60_000)}  # the field of a form that somebody has had before them for a minute
 LETTER = """---
 subject: News for {{ name or 'you' }}
 ---
@@ -65,7 +70,8 @@ class World:
     drive: FakeDrive = field(default_factory=lambda: FakeDrive(letter=LETTER, confirm=CONFIRM, welcome=WELCOME))
     sender: FakeSender = field(default_factory=FakeSender)
     geo: FakeGeo = field(default_factory=FakeGeo)
-    links: Links = field(default_factory=lambda: Links(BASE, Tokens([b"s" * 32])))
+    links: Links = field(default_factory=lambda: Links(BASE, TOKENS))
+    faces: FixedFaces = field(default_factory=lambda: FixedFaces(Shown(TENANT)))
 
     @classmethod
     def on(cls, folder: Path, tenant: str = "t") -> World:
@@ -75,10 +81,12 @@ class World:
     # --- steps ---
 
     def subscribe(self, store: Store | None = None) -> Subscribe:
-        return Subscribe(store or self.store, self.bus, self.clock, self.links, self.paths, PEPPER, TENANT, BASE, self.geo)
+        deps = store or self.store, self.bus, self.clock, self.links, self.paths, PEPPER
+        return Subscribe(*deps, self.faces, BASE, self.geo, FakeSecrets())
 
     def unsubscribe(self, store: Store | None = None) -> Unsubscribe:
-        return Unsubscribe(store or self.store, self.bus, self.clock, self.links, self.paths, "Brand", BASE)
+        secrets = FakeSecrets(pepper=[PEPPER])
+        return Unsubscribe(store or self.store, self.bus, self.clock, self.links, self.paths, self.faces, secrets, BASE)
 
     def track(self) -> Track:
         return Track(self.bus, self.clock, self.links, self.geo)
@@ -120,6 +128,9 @@ class World:
 
     def sync_sheet(self, store: Store | None = None) -> SyncSheet:
         return SyncSheet(store or self.store, self.sheet, self.clock, self.paths, PEPPER)
+
+    def privacy(self, store: Store | None = None, objects: Objects | None = None, retention: int = 730) -> Privacy:
+        return Privacy(store or self.store, objects or self.objects, self.clock, self.paths, retention)
 
     # --- data ---
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from functions.inbox import handler as inbox
+from functions.privacy import handler as privacy
 from functions.report import handler as report
 from local import dead_letters
 from shared import config
@@ -50,8 +51,12 @@ WAIVED: Mapping[str, str] = {
 _FRAMEWORK = {"FUNCTION_USE_ASGI": "1", "LOG_EXECUTION_ID": "false"}  # read by the functions framework, not by a step
 
 
-MINUTES = {"launch": 1, "inbox": 5, "report": 5, "sync_sheet": 1}  # from tick to tick; docs/reports.md counts on its five
-LONGEST = {"inbox": inbox.LONGEST, "report": report.BUDGET / 1000}  # seconds of a tick
+MINUTES = {"launch": 1, "inbox": 5, "report": 5, "sync_sheet": 1}  # docs/reports.md counts on its five
+LONGEST = {
+    "inbox": inbox.LONGEST,
+    "report": report.BUDGET / 1000,
+    "privacy": privacy.BUDGET / 1000,
+}  # seconds of a tick, or a push
 WINDOW = 240  # seconds for one window of 50 mails, with a mail server that takes nearly five for each
 
 
@@ -172,6 +177,8 @@ def _environment(seen: Seen, step: str) -> Mapping[str, Any]:
         wanted |= {"ASSETS_BUCKET": f"{seen.project}-assets", "ASSETS_URL": f"{front}/assets"}
     if step == "track":
         wanted["CONVERSION_DOMAINS"] = ",".join(seen.variables["conversion_domains"])
+    if step == "privacy":
+        wanted["RETENTION_DAYS"] = str(seen.variables["retention_days"])
     if step == "inbox":
         wanted |= {f"IMAP_{name.upper()}": str(given) for name, given in seen.variables["inbox"].items()}
     if step == "notify":
@@ -302,6 +309,8 @@ def times(seen: Seen) -> Iterator[str]:
             yield f"{name}: its ack deadline is {deadline} s, and even the twin's is {seen.facts.ack_deadline} s."
         if number(at(function.values, "service_config.timeout_seconds")) < deadline:
             yield f"{step}: its function ends before the ack deadline of {deadline} s."
+        if LONGEST.get(step, 0) > 0.8 * deadline:
+            yield f"{step}: a push may work for {LONGEST[step]} s, more than 80% of the ack deadline of {deadline} s."
         given = {field.name: field.default for field in dataclasses.fields(seen.facts.configs[step])}
         given |= {name.lower(): value for name, value in _given(function).items()}
         if "budget_ms" in given:  # the last window begins before it, and takes WINDOW at most

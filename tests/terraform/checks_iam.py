@@ -111,6 +111,12 @@ def _grant(seen: Seen, values: Mapping[str, Any]) -> Grant:
     return Grant(str(values.get("member")), what, where, str(at(values, "condition.expression") or ""))
 
 
+def _lists_of_addresses(bucket: str) -> str:
+    """The condition of who may delete."""
+    folders = (f'resource.name.startsWith("projects/_/buckets/{bucket}/objects/{name}/")' for name in ("callbacks", "exports"))
+    return " || ".join(('resource.type == "storage.googleapis.com/Bucket"', *folders))
+
+
 def _wanted(seen: Seen) -> Iterator[tuple[Grant, str]]:
     """Each grant and why."""
     ours = f'resource.name == "projects/{seen.project}/databases/{seen.database}"'
@@ -119,7 +125,9 @@ def _wanted(seen: Seen) -> Iterator[tuple[Grant, str]]:
         if calls.store:
             yield Grant(who, _permissions("datastore.entities", calls.store), "the project", ours), f"documents of {step}"
         if calls.objects:
-            yield Grant(who, _permissions("storage.objects", calls.objects), f"bucket {seen.project}-objects"), f"files of {step}"
+            only = _lists_of_addresses(f"{seen.project}-objects") if "delete" in calls.objects else ""
+            what = _permissions("storage.objects", calls.objects)
+            yield Grant(who, what, f"bucket {seen.project}-objects", only), f"files of {step}"
         for secret in seen.secrets(step):
             what = _permissions("secretmanager.versions", {"access", "list"})
             yield Grant(who, what, f"secret {secret}"), f"{step} reads it"

@@ -26,6 +26,7 @@ CALLS = Path(__file__).parent / "calls.json"
 _EXPIRING = {
     ("shared/model/batch.py", "expires_at"): "batches",
     ("functions/webhooks/handler.py", "expires_at"): "callbacks",
+    ("functions/send_batch/limits.py", "expires_at"): "limits",
     ("functions/notify/tally.py", "expires_at"): "minutes",
 }
 T = TypeVar("T")
@@ -162,5 +163,4 @@ def _columns() -> Iterator[tuple[str, str, str]]:
 
 def _ack_deadline() -> float:
     plan = stacks.Plan(Path(), "", STEPS, subscriptions(""), lambda _: "")
-    [deadline] = {subscription.ack_deadline for subscription in plan.subscriptions(lambda _: "")}
-    return deadline
+    return min(subscription.ack_deadline for subscription in plan.subscriptions(lambda _: ""))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 
 import hcl2
 from lark import Token, Tree
 
+_BLOCK = re.compile(r"(?ms).*?(?:^\}\n|\Z)")  # down to a brace at the margin, which ends a block of formatted text
 _COMMA = re.compile(r"\s*,|")
 _REFERENCE = re.compile(r"\b((?:data\.)?google_\w+\.\w+|ephemeral\.\w+\.\w+|random_\w+\.\w+|local\.\w+|var\.\w+)")
 
@@ -42,12 +43,30 @@ class Piece:
 @cache
 def pieces(text: str) -> tuple[Piece, ...]:
     """The blocks of a file, with all that is in them."""
-    return tuple(_body(text, _trees(hcl2.parses_to_tree(text))[0], ()))
+    twice: dict[tuple[str, ...], int] = {}
+    found = _BLOCK.finditer(text)
+    return tuple(_moved(piece, at.start()) for at in found if at[0] for piece in _body(at[0], _tree(at[0]), (), twice))
 
 
-def every(files: Mapping[str, str]) -> dict[str, Piece]:
+@cache
+def _tree(text: str) -> Tree[Token]:
+    """Parsing is what takes long, and a mutant changes one block of a file."""
+    return _trees(hcl2.parses_to_tree(text))[0]
+
+
+def _moved(piece: Piece, by: int) -> Piece:
+    inside = tuple(_moved(one, by) for one in piece.inside)
+    return replace(piece, start=piece.start + by, end=piece.end + by, inside=inside)
+
+
+def every(files: Mapping[str, str]) -> Mapping[str, Piece]:
     """Name -> piece of all .tf files; an argument of `locals` is "locals.x"."""
-    return {piece.name: piece for text in _texts(files) for top in pieces(text) for piece in top.all()}
+    return _every(tuple(_texts(files)))
+
+
+@lru_cache(8)
+def _every(texts: tuple[str, ...]) -> Mapping[str, Piece]:
+    return {piece.name: piece for text in texts for top in pieces(text) for piece in top.all()}
 
 
 def without(text: str, piece: Piece) -> str:
@@ -88,9 +107,8 @@ def _referred(text: str) -> set[str]:
     return set(_REFERENCE.findall(re.sub(r"(?m)#.*$", "", text)))
 
 
-def _body(text: str, body: Tree[Token], above: tuple[str, ...]) -> Iterator[Piece]:
-    """The arguments and blocks of a body."""
-    twice: dict[tuple[str, ...], int] = {}
+def _body(text: str, body: Tree[Token], above: tuple[str, ...], twice: dict[tuple[str, ...], int]) -> Iterator[Piece]:
+    """The arguments and blocks of a body. `twice`: how many blocks of a name were before."""
     for node in _trees(body):
         start, end = node.meta.start_pos, node.meta.end_pos
         name, *rest = _trees(node)
@@ -103,7 +121,7 @@ def _body(text: str, body: Tree[Token], above: tuple[str, ...]) -> Iterator[Piec
             twice[path] = twice.get(path, 0) + 1
             if twice[path] > 1 and names != ["locals"]:  # the second validation of a variable
                 path = (*path, str(twice[path]))
-            yield Piece("block", path, start, end, _said(text, rest[-1]), tuple(_body(text, rest[-1], path)))
+            yield Piece("block", path, start, end, _said(text, rest[-1]), tuple(_body(text, rest[-1], path, {})))
 
 
 def _literals(text: str, node: Tree[Token], path: tuple[str, ...]) -> Iterator[Piece]:

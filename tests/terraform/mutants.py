@@ -151,7 +151,7 @@ class Sweep:
             if part in block["attributes"]:
                 attribute = block["attributes"][part]
                 if at < len(path) - 1:
-                    return self._gone(ours, path[: at + 1], None, path[at + 1 :])
+                    return self._element(ours, path[: at + 1], path[at + 1 :])
                 if attribute.get("required"):
                     return REQUIRED
                 if part in ("project", "region"):
@@ -164,6 +164,13 @@ class Sweep:
         if nested.get("min_items") and not isinstance(path[-1], Pick):
             return REQUIRED
         return self._gone(ours, path, [])
+
+    def _element(self, ours: Callable[[Instance], bool], path: Way, element: Way) -> str:
+        """Of a value that is spelt out; a plan does not show what an expression is made of."""
+        held = [one for plan in self._plans.values() for one in plan.instances if ours(one)]
+        if all(changed(one, path, element, None).values == one.values for one in held):
+            return ""
+        return self._gone(ours, path, None, element)
 
     def _gone(self, ours: Callable[[Instance], bool], path: Way, value: Any, element: Way = ()) -> str:
         return self._checked(lambda one: changed(one, path, element, value) if ours(one) else one)

@@ -59,7 +59,7 @@ class Seen:
         given = {name: one["value"] for name, one in self.plan.json["variables"].items()}
         found: dict[str, Any] = {}
         for name, value in given.items():
-            found[name] = words.get(value, value) if isinstance(value, str) else value
+            found[name] = words.get(value, int(value) if value.isdecimal() else value) if isinstance(value, str) else value
         found["mail_providers"] = [{**_WAY_OUT, **one} for one in found["mail_providers"]]
         found["events_out"] = [{**_ENDPOINT, **one} for one in found["events_out"]]
         found["inbox"] = found["inbox"] and {**_INBOX, **found["inbox"]}
@@ -95,6 +95,7 @@ class Seen:
         own["events-*"] = {f"events-out-{one['name']}" for one in self.variables["events_out"]}
         own["webhook-*"] = {f"webhook-{name}" for name in ("generic", *self.variables["webhook_providers"])}
         own["dkim-key"] = {"dkim-key"} if self.variables["dkim"] else set()
+        own["captcha-secret"] = {"captcha-secret"} if self.variables["captcha"] else set()
         return {name for secret in self.facts.calls[step].secrets for name in own.get(secret, {secret})}
 
     def caller(self, step: str) -> str:

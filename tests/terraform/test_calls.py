@@ -38,6 +38,8 @@ class Quiet:
     async def commit(self, writes: Sequence[Write]) -> None: ...
     async def write_many(self, writes: Sequence[Write]) -> None: ...
     async def put(self, name: str, data: bytes) -> None: ...
+    async def list(self, prefix: str) -> None: ...
+    async def delete(self, name: str) -> None: ...
     async def publish(self, topic: str, messages: Sequence[Mapping[str, Any]]) -> None: ...
     async def check(self) -> None: ...
 
@@ -122,6 +124,8 @@ async def test_objects_and_topics_are_noted() -> None:
     step = "functions/track/handler.py"
     assert await called(step, "await it.put('a', b'')", OBJECTS) == {"track": {("objects", "create"), ("objects", "get")}}
     assert await called(step, "await it.get('a')", OBJECTS) == {"track": {("objects", "get"), ("objects", "list")}}
+    assert await called(step, "await it.list('a/')", OBJECTS) == {"track": {("objects", "list")}}
+    assert await called(step, "await it.delete('a')", OBJECTS) == {"track": {("objects", "delete"), ("objects", "list")}}
     assert await called(step, "await it.publish('news', []); await it.check()", BUS) == {
         "track": {("publishes", "news"), ("publishes", batch.TOPIC)}
     }
@@ -151,6 +155,8 @@ async def test_a_step_is_built_of_what_it_is_given(state: Path, monkeypatch: pyt
     built = importlib.import_module(f"functions.{step}.main").step()
     handler = await built if inspect.isawaitable(built) else built
     assert type(handler).__module__ == f"functions.{step}.handler"
+    if step == "launch":
+        assert handler.regular, "else nobody asks privacy to run"
     if step == "send_batch":  # asks for the password when it has a mail to send
         store = SqliteStore.open(state / "store.db")
         await World(state / "store.db", store, FolderObjects(state / "objects"), Paths("local")).system("confirm")

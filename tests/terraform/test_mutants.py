@@ -20,63 +20,30 @@ from tests.terraform.workspace import Refused, Workspace, sources
 
 Workspaces = Callable[..., Workspace]
 
-# One of each kind, taken out of the text and given to terraform.
+# One of each kind that the sweep judges by the plan, taken out of the text and given to terraform.
 KINDS = (
     "locals.indexes.subscribers.segments",  # an index
-    "locals.indexes.marks.due",
     "locals.indexes.consents",  # an exemption from indexing
     "locals.expiring.batches",  # a TTL
-    "locals.expiring.minutes",
-    "variable.alert_email",  # a variable
-    "variable.tenant.default",  # what makes it optional
-    "resource.google_pubsub_topic.events",  # topics
-    "resource.google_pubsub_topic.dead",
+    "resource.google_pubsub_topic.events",  # a topic
     "locals.steps.send_batch.publishes.engagement-events",  # a right to publish
     "resource.google_project_iam_custom_role.secret",  # a role
     "resource.google_project_iam_custom_role.secret.permissions.secretmanager.versions.list",  # a permission
-    "resource.google_project_iam_member.store.condition",
-    "locals.steps.record.store.update",
-    "locals.steps.launch.objects.create",
-    "locals.deployer_roles.roles/run.admin",
-    "resource.google_pubsub_subscription.push.dead_letter_policy",  # dead letters
-    "resource.google_pubsub_subscription.dead",
-    "resource.google_pubsub_topic_iam_member.dead",
-    "resource.google_pubsub_subscription_iam_member.dead",
+    "locals.steps.record.store.update",  # a verb
+    "locals.deployer_roles.roles/run.admin",  # a role of the deployer
+    "resource.google_pubsub_subscription.push.dead_letter_policy",  # a block
+    "resource.google_pubsub_subscription_iam_member.dead",  # a resource
     "resource.google_pubsub_subscription.push.push_config.content.push_endpoint",  # a required argument
-    "resource.google_pubsub_subscription.push.push_config.content.oidc_token",
-    "resource.google_pubsub_subscription.push.expiration_policy",
-    "resource.google_cloud_scheduler_job.tick.http_target.oidc_token",
-    "resource.google_cloud_scheduler_job.tick.paused",
-    "resource.google_cloudfunctions2_function.step.service_config.ingress_settings",
-    "resource.google_cloudfunctions2_function.step.service_config.all_traffic_on_latest_revision",
-    "resource.google_cloud_run_v2_service_iam_member.caller",
+    "resource.google_cloud_scheduler_job.tick.paused",  # an argument that only a paused product has
+    "resource.google_cloudfunctions2_function.step.service_config.ingress_settings",  # an argument in a block
+    "resource.google_compute_backend_service.step.log_config",  # what only a product with a domain has
     "locals.secrets.signing-key",  # a secret
-    "locals.secrets.pepper",
-    "resource.google_secret_manager_secret_iam_member.given",
-    "resource.google_secret_manager_secret.this.lifecycle.prevent_destroy",
-    "resource.google_firestore_database.this.lifecycle",
-    "resource.google_firestore_database.this.delete_protection_state",
-    "resource.google_firestore_backup_schedule.daily",
-    "resource.google_storage_bucket.objects.public_access_prevention",
-    "locals.env.PUSH_AUDIENCE",  # a setting
-    "locals.env.TRUSTED_HOPS",
-    "locals.steps.send_batch.env.PROVIDERS",
-    "locals.steps.track",  # a step
-    "locals.steps.record",
-    "locals.steps.live",
+    "locals.env.PUSH_AUDIENCE",  # a setting of all steps
+    "locals.steps.send_batch.env.PROVIDERS",  # a setting of one
     "locals.steps.launch.timeout",  # a column
-    "locals.steps.report.every",
-    "locals.steps.inbox.wanted",
-    "locals.steps.notify.wanted",
-    "locals.steps.notify.env.EVENTS_OUT",
-    "locals.idle.inbox",
     "locals.apis.sheets",  # an API
-    "locals.metrics.push_lag",  # a metric
-    "locals.metrics.endpoints_disabled.labels.endpoint",
+    "locals.metrics.endpoints_disabled.labels.endpoint",  # a metric's label
     "locals.alerts.dead_letters",  # an alert
-    "resource.google_logging_project_exclusion.public_requests",
-    "resource.google_compute_backend_service.step.log_config",
-    "resource.google_service_account.step.depends_on",  # what waits for its API
 )
 
 

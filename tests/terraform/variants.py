@@ -67,7 +67,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
             {"name": "bounces-2", "url": "https://desk.example:8443/in"},
         ],
         "inbox": {"host": "mail.example.com", "port": 143, "user": "bounces", "folder": "Bounces", "security": "starttls"},
+        "captcha": True,
         "conversion_domains": ["shop.lumen-coffee.com", "lumen.example"],
+        "retention_days": 0,
         "regions": ["us-central1"],
         "domain": "news.lumen-coffee.com",
         "firestore_location": "nam5",
@@ -128,6 +130,7 @@ REFUSED: Mapping[str, list[dict[str, Any]]] = {
     "inbox.2": [{"inbox": {**_MAILBOX, name: text}} for name in ("user", "folder") for text in ("", "Rückläufer", "a\nb")],
     "inbox.3": [{"inbox": {**_MAILBOX, "security": text}} for text in ("", "none", "TLS")],
     "conversion_domains": [{"conversion_domains": [text]} for text in ("", "lumen", "https://lumen.com", "lumen.com/shop")],
+    "retention_days": [{"retention_days": days} for days in (-1, 29, 30.5)],
     "bounce_domain": [{"bounce_domain": text} for text in ("", "lumen", "b@lumen.com")],
     "alert_email": [{"alert_email": text} for text in ("", "operator", "operator@lumen", "a b@lumen.com")],
     "budget": [{"budget": {"billing_account": "012345-6789AB-CDEF01", "amount": amount}} for amount in (0, -1)]

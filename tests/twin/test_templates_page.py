@@ -97,17 +97,40 @@ def disk(twin: Emulated) -> dict[str, tuple[bytes, int]]:
 
 
 def test_files_are_listed_under_what_they_are_for(twin: Emulated) -> None:
-    for name in ("spring/grüße.md", "confirm.md", "layouts/plain.html", "partials/foot.html", "assets/logo.png", "contacts.csv"):
+    for name in (
+        "spring/grüße.md",
+        "confirm.md",
+        "layouts/plain.html",
+        "partials/foot.html",
+        "pages/check.md",
+        "assets/logo.png",
+        "contacts.csv",
+    ):
         put(twin, name)
     text = call(twin, "")[1]
-    places = [text.index(f"<h2>{heading}</h2>") for heading in ("Templates", "Layouts", "Partials", "Assets", "Other files")]
-    found = [
-        text.index(f">{name}</a>") for name in ("spring/grüße.md", "layouts/plain.html", "partials/foot.html", "assets/logo.png")
+    places = [
+        text.index(f"<h2>{heading}</h2>") for heading in ("Templates", "Layouts", "Partials", "Pages", "Assets", "Other files")
     ]
-    found.append(text.index(">contacts.csv</a>"))
+    shown = ("spring/grüße.md", "layouts/plain.html", "partials/foot.html", "pages/check.md", "assets/logo.png", "contacts.csv")
+    found = [text.index(f">{name}</a>") for name in shown]
     assert sorted([*places, *found]) == [place for pair in zip(places, found, strict=True) for place in pair]
     assert "Hi {{ name or &#34;you&#34; }}" in text and str(twin.google.drive.folder) in text
     assert re.findall(r">([^<]*)</a> <span class=\"tag\"", text) == ["confirm.md"]
+
+
+# --- public pages
+
+
+def test_a_public_page_is_shown_as_visitors_see_it(twin: Emulated) -> None:
+    put(twin, "pages/check.fr.md")
+    found = previewed(twin, "pages/check.fr.md", "# Merci, {{ brand }}\n\nRegardez votre **courrier**.\n", scheme="dark")
+    assert (found["subject"], found["problem"]) == (f"Merci, {seed.IDENTITY.from_name}", "")
+    assert 'lang="fr"' in found["html"] and "<strong>courrier</strong>" in found["html"] and "script" not in found["html"]
+    assert call(twin, "/pages/check.fr.md")[1].count("<iframe") == 1
+    assert "{{ name }}" in previewed(twin, "pages/check.fr.md", "# Bonjour {{ name }}")["problem"]
+    put(twin, "pages/thanks.md")
+    assert "is no page" in previewed(twin, "pages/thanks.md", "# Thanks")["problem"]
+    assert previewed(twin, "pages/deep/check.md", "# Thanks")["problem"]
 
 
 # --- the preview
@@ -138,7 +161,10 @@ def test_each_reader_gets_what_is_for_them(twin: Emulated) -> None:
     found = {sample: previewed(twin, sample=sample) for sample in preview.SAMPLES}
     assert [one["subject"] for one in found.values()][:3] == ["Hi Ada Lovelace", "Hi you", "Hi Zoé"]
     assert [sample for sample, one in found.items() if "Free for you" in one["text"]] == ["vip", "odd"]
-    assert found["vip"]["snippet"] == "Read <me> News Free for you. Lumen Coffee, 12 Harbour Street, 1100-001 Lisbon Unsubscribe"
+    assert (
+        found["vip"]["snippet"]
+        == "Read <me> News Free for you. Lumen Coffee, 12 Harbour Street, 1100-001 Lisbon Unsubscribe · Preferences"
+    )
     assert "<b>O'Neil</b>" in found["odd"]["subject"] and "Tags" not in found["odd"]["text"]
     assert previewed(twin, sample="nobody")["subject"] == "Hi Ada Lovelace"
 
@@ -161,6 +187,14 @@ def test_a_problem_is_told_with_its_line(twin: Emulated, name: str, text: str, p
     assert problem in found["problem"] and found["line"] == line and found["html"] == ""
     put(twin, name, text)
     assert problem in call(twin, f"/{name}")[1], "told without any script"
+
+
+def test_a_mail_shows_made_up_items_of_its_feed(twin: Emulated) -> None:
+    text = "---\nsubject: x\nfeed: https://nobody.example/rss\n---\n{% for item in feed.items[:2] %}\n- {{ item.title }}\n{% endfor %}"
+    found = previewed(twin, text=text)
+    assert (
+        found["problem"] == "" and "- Post 1" in found["text"] and "- Post 2" in found["text"] and "Post 3" not in found["text"]
+    )
 
 
 def test_a_mail_has_the_parts_that_are_in_the_folder(twin: Emulated) -> None:

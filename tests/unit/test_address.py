@@ -7,7 +7,7 @@ import hmac
 
 import email_validator
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.errors import BadInput
@@ -135,6 +135,50 @@ def test_any_text_is_an_address_or_a_sentence(text: str) -> None:
         return
     assert address.isascii() and address.isprintable() and parse(address) == address
     assert len(sid_of(PEPPER, "t", address)) == 32
+
+
+TYPED = st.builds(
+    "{}@{}".format,
+    st.text("ab9._+-A'", min_size=1, max_size=8) | st.sampled_from(["info", "x" * 64, "x" * 65, "a" * 60 + ".b"]),
+    st.builds(
+        "".join,
+        st.lists(
+            st.sampled_from(
+                ["a", "b9", "-", "--", ".", "A", "xn--", "localhost", ".test", ".local", "mylocal", ".com", "é", "y" * 63]
+            ),
+            min_size=1,
+            max_size=6,
+        ),
+    ),
+)
+
+
+@given(TYPED)
+@example("ada@a.b.example")
+@example("x" * 65 + "@example.com")
+@example("ada@mail.localhost")
+@example("ada@evil.mylocal")
+@example("ada@1.com\n")
+@example("a" * 64 + "@" + "b" * 63 + "." + "c" * 63 + "." + "d" * 63)
+@example("a" * 64 + "@" + "b" * 63 + "." + "c" * 63 + "." + "d" * 57 + ".com")
+def test_what_is_quickly_taken_the_library_takes_alike(typed: str) -> None:
+    try:
+        found = email_validator.validate_email(
+            typed.strip(), check_deliverability=False, allow_smtputf8=False, strict=True, test_environment=True
+        )
+        judged = f"{found.local_part}@{found.ascii_domain}"
+    except email_validator.EmailNotValidError:
+        judged = ""
+    try:
+        taken = parse(typed)
+    except BadInput:
+        taken = ""
+    assert taken == judged
+
+
+def test_what_nearly_everybody_types_needs_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(email_validator, "validate_email")
+    assert parse(" ada.b+news@mail.example.co.uk ") == "ada.b+news@mail.example.co.uk"
 
 
 def test_masked() -> None:

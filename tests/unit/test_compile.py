@@ -377,19 +377,39 @@ def test_the_footer_adds_only_what_is_missing() -> None:
         assert text.count("Harbour") == page.count("Harbour")
         return page.count("Harbour"), page.count("/unsubscribe/")
 
-    assert footer("<p>Hi</p>") == (1, 1)
-    assert footer("Hi", "x.md") == (1, 1)
+    assert footer("<p>Hi</p>") == (1, 2)
+    assert footer("Hi", "x.md") == (1, 2)
     assert footer('<p>Hi</p><a href="{{ unsubscribe_url }}">Leave</a>') == (1, 1)
-    assert footer("<p>{{ postal_address }}</p>") == (1, 1)
+    assert footer("<p>{{ postal_address }}</p>") == (1, 2)
     assert footer('<p>12 Harbour Street, Bremen</p><a href="{{ unsubscribe_url }}">Leave</a>') == (1, 1)
     assert footer("[Leave]({{ unsubscribe_url }}), {{ postal_address }}", "x.md") == (1, 1)
+    assert footer('<p>Hi</p><a href="{{ preferences_url }}">Choose</a>') == (1, 2)
     _, page = parts(make('<p>Hi</p>{% if old %}<a href="{{ unsubscribe_url }}">Leave</a>{% endif %}'), {"old": 0})
-    assert page.count("/unsubscribe/") == 1 and "Leave" not in page
+    assert page.count("/unsubscribe/") == 2 and "Leave" not in page
     assert "Harbour" not in parts(make("<p>Hi</p>", bulk=False))[1]
 
 
+def test_the_footer_leads_to_the_preferences_unless_the_template_does() -> None:
+    def ways(body: str, name: str = "x.html") -> list[str]:
+        return re.findall(r"/unsubscribe/(preferences/)?[^/>\"]+\"", parts(make(body, name))[1])
+
+    assert ways("<p>Hi</p>") == ["", "preferences/"]
+    assert ways('<p>Hi</p><a href="{{ preferences_url }}">Choose</a>') == ["preferences/", ""]
+    assert ways('<a href="{{ preferences_url }}">Choose</a> <a href="{{ unsubscribe_url }}">Leave</a>') == ["preferences/", ""]
+
+
+@pytest.mark.parametrize(
+    ("language", "word"), [("en", "Preferences"), ("fr-CA", "Préférences"), ("de", "Abmelden"), ("pt", "Unsubscribe")]
+)
+def test_the_footer_speaks_the_mails_language(language: str, word: str) -> None:
+    text, page = parts(make("Hi", f"x.{language}.md"))
+    assert word in page and word in text
+    plain = make("Hi", f"x.{language}.txt").splice(Recipient(REF, "ada@example.com"), DATE)
+    assert f"{word}: https://" in email.message_from_bytes(plain, policy=email.policy.SMTP).get_content()
+
+
 def test_a_confirmation_holds_its_link_and_nothing_of_ours() -> None:
-    url = LINKS.confirm("ab" * 16, "c1", 1_800_000_000_000)
+    url = LINKS.confirm("ab" * 16, "c1", "20833", 1_800_000_000_000)
     mail = make((STARTER / "confirm.md").read_bytes(), "confirm.md", subject="", bulk=False, tracked=False)
     text, page = parts(mail, confirm_url=url)
     assert page.count(f'href="{url}"') == 1 and f"<{url}>" in text

@@ -12,6 +12,7 @@ import pytest
 from shared.errors import BadToken
 from shared.links import Links
 from shared.model.ref import MailRef
+from shared.pages import forms
 from shared.tokens import PURPOSES, Purpose, Tokens
 
 NOW = 1_800_000_000_000
@@ -26,6 +27,8 @@ READERS: dict[Purpose, Callable[[str], Any]] = {
     "link": lambda token: LINKS.read_target("C-0001", token.removeprefix("C-0001/")),
     "confirm": lambda token: LINKS.read_confirm(token, NOW),
     "live": lambda token: LINKS.read_live(token.removeprefix("t/"), "t", NOW),
+    "form": lambda token: LINKS.tokens.verify("form", token),
+    "view": LINKS.read_view,
 }
 
 
@@ -36,8 +39,10 @@ def real(links: Links, ref: MailRef, at: int) -> dict[Purpose, str]:
         "leave": links.unsubscribe(ref).rpartition("/")[2],
         "message": links.message_id(ref, "x").strip("<>").partition("@")[0],
         "link": f"C-0001/{links.signed_target('C-0001', at % 9, f'https://shop.example/{ref.sid}')}",
-        "confirm": links.confirm(ref.sid, "c1", NOW + at % 9 * 1000).rpartition("/")[2],
+        "confirm": links.confirm(ref.sid, "c1", "20833", NOW + at % 9 * 1000).rpartition("/")[2],
         "live": f"t/{links.live(f'C-{ref.sid[:4]}', at + 1000, 't').rpartition('/')[2]}",
+        "form": forms.given(links.tokens, at),
+        "view": links.view(f"C-{ref.sid[:4]}", "fr").rpartition("/")[2],
     }
 
 

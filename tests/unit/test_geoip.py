@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
 from local.geo_convert import convert
+from shared.adapters import geoip
 from shared.adapters.geoip import BUNDLED, GeoIp
 from shared.config import Base
 from shared.errors import ConfigError
@@ -214,6 +216,15 @@ def test_a_source_of_another_shape_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no networks"):
         convert(source(tmp_path / "empty.mmdb", {}), tmp_path / "made")
     assert not (tmp_path / "made").exists()
+
+
+def test_who_is_nowhere_is_what_the_standard_library_says() -> None:
+    """In each network of IPv4 with 65,536 addresses, at both ends."""
+    for first in range(256):
+        for second in range(256):
+            for rest in ("0.0", "255.255"):
+                ip = ipaddress.ip_address(f"{first}.{second}.{rest}")
+                assert geoip._public(ip) == (ip.is_global and not ip.is_multicast), ip
 
 
 def test_the_bundled_file_says_where_it_comes_from() -> None:

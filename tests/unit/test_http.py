@@ -37,6 +37,8 @@ def test_a_form_is_read(headers: dict[str, str], body: bytes, fields: dict[str, 
         (JSON, b"{"),
         (JSON, b"\xff{}"),
         (JSON, b"[" * 200_000),
+        (JSON, rb'{"words": "\ud800"}'),
+        (JSON, rb'{"\udfff": "x"}'),
     ],
 )
 def test_a_body_that_is_no_form_is_one_sentence(headers: dict[str, str], body: bytes) -> None:

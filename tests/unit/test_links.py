@@ -31,7 +31,7 @@ def test_the_forms_never_change() -> None:
     assert LINKS.trap("T") == "https://news.example/track/h/T"
     assert LINKS.track_token(REF, NOW).startswith(f"{REF.text}~6b49d200.") and LINKS.track_token(REF).startswith(f"{REF.text}.")
     assert LINKS.unsubscribe(REF).startswith(f"https://news.example/unsubscribe/{REF.text}.")
-    assert LINKS.confirm("s", "c", NOW).startswith(f"https://news.example/subscribe/confirm/s.c.{NOW // 1000}.")
+    assert LINKS.confirm("s", "c", "k", NOW).startswith(f"https://news.example/subscribe/confirm/s.c.k.{NOW // 1000}.")
     assert LINKS.message_id(REF, "news.example").startswith(f"<{REF.text}.")
 
 
@@ -181,8 +181,8 @@ def test_only_web_links_are_counted(target: str, yes: bool) -> None:
 
 
 def test_a_confirmation_ends_when_it_says() -> None:
-    token = LINKS.confirm("s" * 32, "c1", NOW).rpartition("/")[2]
-    assert LINKS.read_confirm(token, NOW) == ("s" * 32, "c1")
+    token = LINKS.confirm("s" * 32, "c1", "20833-again", NOW).rpartition("/")[2]
+    assert LINKS.read_confirm(token, NOW) == ("s" * 32, "c1", "20833-again")
     with pytest.raises(BadToken):
         LINKS.read_confirm(token, NOW + 1)
     later = token.replace(str(NOW // 1000), str(NOW // 1000 + 9))

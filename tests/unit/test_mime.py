@@ -233,5 +233,6 @@ def test_text_template_is_one_part() -> None:
     message = parse(splice("Hello {{ name }}\n.dot\n", {"name": "Ada <x>"}, name="x.txt"))
     assert message.get_content_type() == "text/plain"
     assert message.get_content().replace("\r\n", "\n") == (
-        "Hello Ada <x>\n.dot\n\n-- \n12 Harbour Street, Bremen\nUnsubscribe: " + LINKS.unsubscribe(REF) + "\n"
+        "Hello Ada <x>\n.dot\n\n-- \n12 Harbour Street, Bremen\n"
+        f"Unsubscribe: {LINKS.unsubscribe(REF)}\nPreferences: {LINKS.preferences(REF)}\n"
     )

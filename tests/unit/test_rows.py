@@ -61,6 +61,7 @@ def test_a_row_has_defaults() -> None:
         "rate": "",
         "hours": "",
         "priority": "",
+        "public": "",
     }
 
 

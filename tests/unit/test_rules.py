@@ -40,7 +40,7 @@ def hits(subscriber: dict[str, Any], *names: str) -> list[int]:
 def last_of(field: str) -> Callable[[dict[str, Any]], list[int]]:
     """The moments that decide, for a condition of that field."""
     names = {"opened": ("opens",), "clicked": ("clicks",), "engaged": ("opens", "clicks")}.get(field)
-    stored = {"joined": "created_at", "confirmed": "confirmed_at"}.get(field, "")
+    stored = {"joined": "created_at", "confirmed": "confirmed_at", "agreed": "consented_at"}.get(field, "")
     return lambda one: hits(one, *names) if names else [one[stored]] if stored in one else []
 
 
@@ -66,7 +66,8 @@ TAGS, COUNTRIES, LANGUAGES, CITIES = (
     ("fr", "pt", "pt-br"),
     ("Köln", "São Paulo"),
 )
-DATED = ("joined", "confirmed", "opened", "clicked", "engaged")
+FACTS = ("everyone", "opened:C-0012", "clicked:C-0012", "sent:C-0012", "opened:C-0001")
+DATED = ("joined", "confirmed", "agreed", "opened", "clicked", "engaged")
 MODELS: list[tuple[str, Model]] = [
     *((f'tag is "{tag}"', lambda one, now, tag=tag: tag in one.get("tags", [])) for tag in TAGS),
     ("tag in press, VIP", lambda one, now: bool({"press", "vip"} & set(one.get("tags", [])))),
@@ -75,6 +76,9 @@ MODELS: list[tuple[str, Model]] = [
     *((f"country is {code}", lambda one, now, code=code: code in one.get("country", one.get("seen", ""))) for code in COUNTRIES),
     ("country is in de, br", lambda one, now: one.get("country", one.get("seen")) in ("DE", "BR")),
     ("language is pt", lambda one, now: one.get("language", "") in ("pt", "pt-BR")),
+    ("opened campaign C-0012", lambda one, now: "opened:C-0012" in one.get("segments", [])),
+    ("engaged campaign c-0012", lambda one, now: bool({"opened:C-0012", "clicked:C-0012"} & set(one.get("segments", [])))),
+    ("was not sent campaign C-0012", lambda one, now: "sent:C-0012" not in one.get("segments", [])),
     ("language is pt-BR", lambda one, now: one.get("language", "") == "pt-BR"),
     ("language is unset", lambda one, now: not one.get("language")),
     ("city is KÖLN", lambda one, now: one.get("city") == "Köln"),
@@ -116,6 +120,8 @@ def subscribers(draw: st.DrawFn) -> dict[str, Any]:
                 "address": st.sampled_from(["ada@gmail.com", "ada@example.com", "ada@mail.example"]),
                 "created_at": moments,
                 "confirmed_at": moments,
+                "consented_at": moments,
+                "segments": st.lists(st.sampled_from(FACTS), max_size=3, unique=True),
                 "opens": weeks,
                 "clicks": weeks,
                 "machines": weeks,
@@ -162,7 +168,7 @@ def test_a_rule_means_what_the_model_says_now_and_whenever_a_window_ends(
             at + days * DAY
             for at in (
                 *hits(one | {"machines": {}}, "opens", "clicks"),
-                *(one.get(name, 0) for name in ("created_at", "confirmed_at")),
+                *(one.get(name, 0) for name in ("created_at", "confirmed_at", "consented_at")),
             )
             for days in (1, 30, 90)
         ]
@@ -217,6 +223,8 @@ def test_rules_are_read_as_people_mean_them(text: str, rule: Rule) -> None:
         'name contains "de la" or never opened',
         "not (opened in the last 1 day or joined since 2026-01-31)",
         "not not confirmed on 2026-01-31",
+        "was not sent campaign C-0012 or not opened campaign C-0012 and was sent campaign C-0001",
+        'tag in "campaign", "sent", "was"',
     ],
 )
 def test_a_rule_is_shown_as_it_would_be_written(text: str) -> None:
@@ -251,6 +259,14 @@ def test_a_rule_is_shown_as_it_would_be_written(text: str) -> None:
         ("domain is ada@example.com", "At character 11, “ada@example.com”: a domain is what follows the @"),
         ("joined on 2026-02-31", "At character 11: 2026-02-31 is not in the calendar."),
         ("opened in 99999999999 days", "At character 11: between 1 and 3,650 days are possible, not 99999999999 days."),
+        ("opened campaign", "The rule ends too soon, at character 15: a value is missing."),
+        ("was opened", "At character 5 stands “opened”, where “not” or “sent” was expected."),
+        ("confirmed campaign C-1", "At character 1: of a campaign write opened, clicked, engaged or was sent."),
+        ("opened campaign a_b", "At character 17, “a_b”: write a campaign's ID, such as C-0012."),
+        (
+            " and ".join(f"clicked campaign C-{n}" for n in range(4)),
+            "At character 93: the rule names 4 campaigns, and 3 are the most.",
+        ),
         ("opened in 0 days", "between 1 and 3,650 days"),
         (" ", "The rule is empty."),
         ("tag is x" + " " * 2000, "The rule is 2,008 characters long, and 2,000 are the most."),
@@ -295,7 +311,7 @@ def test_the_page_of_the_language_shows_rules_that_can_be_written() -> None:
     examples = [rule for *_, cell in table for rule in re.findall("`([^`]+)`", cell)]
     assert len(examples) >= 14 and len({parse(rule) for rule in examples}) == len(examples)
     named = {field for _, cell, _ in table for field in re.findall("`([^`]+)`", cell)}
-    assert named == {*TEXTS, *DATES}
+    assert named == {*TEXTS, *DATES, "was sent"}
 
 
 def test_nothing_hostile_gets_further_than_a_sentence() -> None:

@@ -85,8 +85,8 @@ DYNAMIC = [
     "{% with y = city %}{{ y }}{% endwith %}",
 ]
 OURS = [
-    "{{ unsubscribe_url }} {{ email }} ",
-    '<a href="{{ unsubscribe_url }}">leave</a> ',
+    "{{ unsubscribe_url }} {{ email }} {{ preferences_url }} ",
+    '<a href="{{ unsubscribe_url }}">leave</a> <a href="{{ preferences_url }}">choose</a> <a href="{{ reconsent_url }}">stay</a> ',
     "{{ postal_address }} {{ from_name }}\n",
 ]
 SUBJECTS = [

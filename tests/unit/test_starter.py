@@ -42,7 +42,7 @@ def source(name: str) -> Source:
 
 
 def test_the_folder_has_one_of_each_kind() -> None:
-    kinds = ["announcement", "confirm", "digest", "event", "newsletter", "re-engagement", "receipt", "welcome"]
+    kinds = ["announcement", "confirm", "digest", "event", "newsletter", "re-engagement", "receipt", "reconsent", "welcome"]
     assert [Path(name).stem for name in NAMES] == kinds
 
 
@@ -256,6 +256,7 @@ def test_all_text_stands_out_by_day_and_by_night(name: str) -> None:
 
 # --- our layout -------------------------------------------------------------------------------------------------------
 
+URL = "https://a.example/view"
 LETTER = """**Brand**
 
 *Kicker*
@@ -309,6 +310,21 @@ def test_the_shape_of_a_paragraph_says_what_it_is() -> None:
 def test_a_bold_or_lean_line_elsewhere_is_nothing_but_that(body: str) -> None:
     found = parts(document(body, "News", "en"))
     assert [name for name, _ in found] == ["inner"] and "class=" not in found[0][1]
+
+
+def test_a_link_alone_above_the_masthead_stands_there_too() -> None:
+    masthead, (name, _), _ = parts(document(f"[View]({URL})\n\n{LETTER}", "News", "en"))
+    assert masthead == ("masthead", f'<p class="view"><a href="{URL}">View</a></p>\n<p class="brand"><strong>Brand</strong></p>')
+    assert name == "inner"
+    bare, _ = parts(document(f"[View]({URL})\n\n# Title", "News", "en"))
+    assert bare == ("masthead", f'<p class="view"><a href="{URL}">View</a></p>')
+    for elsewhere in (f"[View]({URL}) now\n\n# Title", f"[View]({URL})\n\nText\n\n# Title", f"**B**\n\n[View]({URL})\n\n# T"):
+        assert "class=" not in parts(document(elsewhere, "News", "en"))[0][1].replace('class="brand"', "")
+
+
+def test_mails_worth_reading_later_have_their_link_to_the_browser_on_top() -> None:
+    found = [name for name in NAMES if "View in the browser <https://news.lumen.example/archive/" in mails()[name][0][:200]]
+    assert found == ["announcement.html", "digest.md", "event.md", "newsletter.md"]
 
 
 def test_in_languages_written_from_the_right_the_layout_is_turned() -> None:

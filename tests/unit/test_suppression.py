@@ -138,6 +138,6 @@ def test_a_lift_that_is_refused(reason: str, by: str, why: str, sentence: str) -
 
 
 def test_what_a_confirmed_return_lifts() -> None:
-    assert {"soft_bounces", "unsubscribed"} == LIFTABLE and set(REASONS) > LIFTABLE
+    assert {"erased", "soft_bounces", "unsubscribed"} == LIFTABLE and set(REASONS) > LIFTABLE
     assert strongest(["unsubscribed", "soft_bounces"]) == "soft_bounces"
     assert strongest(["soft_bounces", "hard_bounce"]) == "hard_bounce"

@@ -10,18 +10,17 @@ import dns.resolver
 from dns.rdtypes.txtbase import TXTBase
 
 from shared.errors import Unavailable
-
-from .preflight_domain import Kind
+from shared.ports import RecordKind
 
 
 class Resolver:
-    """See `Dns`. `nameservers`: IP addresses in place of the machine's."""
+    """See `Dns`. `nameservers`: IP addresses in place of the machine's; `lifetime`: seconds for one look-up."""
 
     def __init__(self, nameservers: Sequence[str] = (), port: int = 53, lifetime: float = 5.0) -> None:
         self._nameservers, self._port, self._lifetime = nameservers, port, lifetime
         self._resolver: dns.asyncresolver.Resolver | None = None
 
-    async def records(self, name: str, kind: Kind) -> list[str]:
+    async def records(self, name: str, kind: RecordKind) -> list[str]:
         try:
             answer = await self._open().resolve(f"{name}.", kind, raise_on_no_answer=False, lifetime=self._lifetime)
         except dns.resolver.NXDOMAIN:

@@ -1,0 +1,200 @@
+"""How many confirmations an hour are sent for sign-ups from one network, and to one domain: whoever has others bombed with them, or a
+company's mail server flooded, gets no further than that. Enforced here and not at the sign-up, which reads nothing.
+
+An address with a "+tag", or of Gmail with dots, is one of thousands that reach the same mailbox: all of those together get MAILBOX_DAY a
+day. The plain one is not among them, so that whoever spends them keeps nobody from signing up.
+
+    limits/{hour}.{what}    {sids: those let through in that hour, expires_at}; `what`: the kind's first letter and 16 hex digits of a hash.
+                            Of a mailbox: in that day, named after its first hour
+
+A place is taken on the version read, of the network and the domain in one commit, so that the limit is exact among any number of workers. A
+sid that has its place keeps it: a repeat, or a retry after the mail server's "later", passes again within the hour, and asks for a new
+place in another one. So nothing is handed over in an hour that is not in its documents.
+
+Who finds no place waits for the next hour, or day, those who have waited longest first; after PATIENCE the confirmation is given up. When
+it goes on a later day than it was asked for, it takes that day's batch too: nobody gets two on one day. If that batch is there already,
+the newer sign-up stands for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from shared.errors import Conflict, Unavailable
+from shared.logs import metric
+from shared.model import batch
+from shared.model.face import Face, SignUp
+from shared.model.mailboxes import large
+from shared.model.paths import CONFIRM, Paths
+from shared.ports import ArrayUnion, Create, Document, Expiry, Merge, Store, Write
+
+HOUR: Final = 3_600_000  # ms
+DAY: Final = 24 * HOUR
+PATIENCE: Final = DAY
+MAILBOX_DAY: Final = 5
+KEPT: Final = DAY  # a document is of no use after its hour
+SPREAD: Final = 60_000  # ms within which those who wait come back
+SOON: Final = 5_000  # ms to wait when too many ask at once
+FRESH: Final = 60_000  # ms for which the tenant's settings are kept
+ATTEMPTS: Final = 6
+PAUSE: Final = 0.03  # seconds before the second attempt, doubling
+FULL: Final = 500  # documents without a place left that are remembered
+
+
+class Asking(NamedTuple):
+    """A confirmation that could go now: whose, for which sign-up, to which address, and the key of its batch. `since`: when it first
+    found no place (ms), 0 for never."""
+
+    sid: str
+    consent: str
+    address: str
+    key: str
+    since: int
+
+
+class Held(NamedTuple):
+    """It must not go now: not before `until` (ms), 0 for never. `why`: network, domain, mailbox, contended, or newer (sign-up)."""
+
+    until: int
+    why: str
+
+
+class _Count(NamedTuple):
+    why: str
+    path: str
+    most: int
+    lasts: int = HOUR
+
+
+@dataclass
+class Limits:
+    """One for a process."""
+
+    store: Store
+    paths: Paths
+    _rules: tuple[int, SignUp] | None = None  # with when they were read
+    _full: OrderedDict[str, frozenset[str]] = field(default_factory=OrderedDict)
+
+    async def ask(self, asking: Asking, now: int) -> Held | None:
+        """Take a place in this hour; None when it has one. Raises Unavailable: then it may have one, and is to ask again."""
+        counts = await self._counts(asking, now)
+        today = self._today(asking, now)
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                jitter = int(asking.sid[2 * attempt : 2 * attempt + 2], 16) / 128  # two workers seldom meet twice
+                await asyncio.sleep(PAUSE * 2 ** (attempt - 1) * jitter)
+            try:
+                found = await self._read([*(count.path for count in counts), *today], asking.sid, counts)
+                if held := self._verdict(asking, found, counts, today, now):
+                    return held
+                if writes := self._places(asking, found, counts, today, now):
+                    await self.store.commit(writes)
+                return None
+            except Conflict:
+                pass  # somebody else was let through meanwhile, or our own reply was lost: look again
+            except Unavailable:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        return Held(now + SOON, "contended")
+
+    async def _counts(self, asking: Asking, now: int) -> list[_Count]:
+        """What it counts against."""
+        evidence = self.paths.consent(asking.sid, asking.consent)
+        if self._rules is None or not 0 <= now - self._rules[0] < FRESH:
+            tenant, shown = await self.store.get_many([self.paths.tenant, evidence], ["face", "network"])
+            self._rules = now, Face.of(tenant.data.get("face") if tenant else None).signup
+        else:
+            shown = await self.store.get(evidence, ["network"])
+        rules, hour = self._rules[1], now // HOUR
+        network = str(shown.data.get("network") or "") if shown else ""
+        domain = asking.address.rpartition("@")[2].lower()
+        found = []
+        if network and rules.network_hour:
+            found.append(_Count("network", self.paths.limit(hour, self._hashed("network", network)), rules.network_hour))
+        if domain and rules.domain_hour and not large(domain):
+            found.append(_Count("domain", self.paths.limit(hour, self._hashed("domain", domain)), rules.domain_hour))
+        if spelled := mailbox(asking.address):
+            path = self.paths.limit(now // DAY * 24, self._hashed("mailbox", spelled))
+            found.append(_Count("mailbox", path, MAILBOX_DAY, DAY))
+        return found
+
+    def _hashed(self, kind: str, what: str) -> str:
+        return kind[0] + hashlib.sha256(f"{self.paths.tenant_id}\0{kind}\0{what}".encode()).hexdigest()[:16]
+
+    def _today(self, asking: Asking, now: int) -> list[str]:
+        """The path of today's batch, when this one has waited since another day."""
+        day = now // DAY
+        if not asking.since or asking.key.partition("-")[0] == str(day):
+            return []
+        return [self.paths.batch(CONFIRM, f"{asking.sid}.{day}")]
+
+    async def _read(self, paths: list[str], sid: str, counts: list[_Count]) -> Mapping[str, Document | None]:
+        """The documents at `paths`; of those known to be full nothing is read but what is known: an hour that is full stays so."""
+        full = next((count for count in counts if len(self._full.get(count.path, ())) >= count.most), None)
+        if full and sid not in self._full[full.path]:
+            return {full.path: Document(full.path, "", {"sids": list(self._full[full.path])})}
+        found = dict(zip(paths, await self.store.get_many(paths), strict=True)) if paths else {}
+        for count in counts:
+            sids = _sids(found[count.path])
+            if len(sids) >= count.most:
+                self._full[count.path] = frozenset(sids)
+                while len(self._full) > FULL:
+                    self._full.popitem(last=False)
+        return found
+
+    def _verdict(
+        self, asking: Asking, found: Mapping[str, Document | None], counts: list[_Count], today: list[str], now: int
+    ) -> Held | None:
+        for path in today:
+            other = found.get(path)
+            if other and other.data.get("stands_for") != _name(asking):
+                return Held(0, "newer")
+        for count in counts:
+            sids = _sids(found.get(count.path))
+            if asking.sid in sids or len(sids) < count.most:
+                continue
+            if not asking.since:
+                metric("a confirmation waits for its place", {"confirmations_held": 1}, "WARNING", kind=count.why)
+            since, then = asking.since or now, (now // count.lasts + 1) * count.lasts  # the next hour, or day
+            if now - since >= PATIENCE:
+                return Held(0, count.why)
+            return Held(then + SPREAD * max(0, since + PATIENCE - then) // PATIENCE, count.why)
+        return None
+
+    def _places(
+        self, asking: Asking, found: Mapping[str, Document | None], counts: list[_Count], today: list[str], now: int
+    ) -> list[Write]:
+        writes: list[Write] = []
+        for count in counts:
+            document = found[count.path]
+            if document is None:
+                writes.append(Create(count.path, {"sids": [asking.sid], "expires_at": Expiry(now + KEPT)}))
+            elif asking.sid not in document.data["sids"]:
+                writes.append(Merge(count.path, {"sids": ArrayUnion((asking.sid,))}, if_version=document.version))
+        for path in today:
+            if found[path] is None:
+                taken = {"state": "done", "read_all": True, "due": batch.NEVER, "ended_at": now, "stands_for": _name(asking)}
+                writes.append(Create(path, {**batch.single(asking.sid, asking.consent, now), **taken}))
+        return writes
+
+
+def mailbox(address: str) -> str:
+    """The mailbox that an address spells in one of many ways; "" for a plain address."""
+    local, _, domain = address.lower().rpartition("@")
+    plain = local.partition("+")[0]
+    if domain in ("gmail.com", "googlemail.com"):
+        plain, domain = plain.replace(".", ""), "gmail.com"
+    return f"{plain}@{domain}" if plain not in ("", local) else ""
+
+
+def _name(asking: Asking) -> str:
+    return f"{asking.sid}.{asking.key}"
+
+
+def _sids(document: Document | None) -> list[str]:
+    return list(document.data["sids"]) if document else []

@@ -1,0 +1,115 @@
+"""A confirmation: makes the subscriber mailable, once for each consent.
+
+The subscriber alone is read where nobody has signed up again since: it holds what its latest sign-up asked for. Else the evidence is
+read as well. A repeat is known by `confirmations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from shared.errors import Conflict, Unavailable
+from shared.http import Request
+from shared.links import Links
+from shared.model.consent import agent_of, network_of
+from shared.model.paths import CONFIRM, Paths
+from shared.model.ref import MailRef
+from shared.model.subscriber import CONFIRMED, LIFTABLE, mailable, segments_of, signed_up_from
+from shared.ports import Clock, Delete, Document, Merge, Store, Write
+
+ATTEMPTS: Final = 5  # of a confirmation that races with another write to the same subscriber
+Outcome = Literal["joined", "known", "unmailable", "dead"]
+
+
+@dataclass(frozen=True, slots=True)
+class Confirming:
+    """`domain`: the right side of our Message-IDs."""
+
+    store: Store
+    clock: Clock
+    links: Links
+    paths: Paths
+    domain: str
+
+    async def confirm(self, request: Request, sid: str, consent: str, key: str) -> tuple[Outcome, str]:
+        """What became of it, and the reader's language where it is known. "joined" also for the repeat of the confirmation that somebody
+        joined by: its welcome is asked for again, and sent once. Raises Unavailable."""
+        for _ in range(ATTEMPTS):
+            known = await self.store.get(self.paths.subscriber(sid))
+            if known is None or not (known.data.get("asked") or known.data.get("address")):
+                return "dead", ""
+            language = str(known.data.get("language", ""))
+            suppressed = known.data.get("suppressed")
+            if suppressed and not LIFTABLE.issuperset(suppressed):
+                return "unmailable", language
+            if consent in (known.data.get("confirmations") or {}):
+                if suppressed:
+                    return "dead", language  # coming back takes a new consent
+                return ("joined" if known.data.get("consent") == consent else "known"), language
+            wanted = await self._wanted(known, consent)
+            if wanted is None or (suppressed and await self._left_since(sid, wanted["at"])):
+                return "dead", language
+            try:
+                await self.store.commit(self._writes(request, known, wanted, consent, key))
+            except Conflict:
+                continue  # somebody else wrote, or our own reply was lost: look again
+            return ("known" if mailable(known.data) else "joined"), str(wanted.get("language") or language)
+        raise Unavailable("the store", "contended")
+
+    async def _wanted(self, known: Document, consent: str) -> Mapping[str, Any] | None:
+        wanted: Mapping[str, Any] = known.data.get("wanted") or {}
+        if wanted.get("consent") == consent:
+            return wanted
+        found = await self.store.get(self.paths.consent(known.id, consent))
+        if found is None or "requested" not in found.data:
+            return None
+        return {**found.data["requested"], "located": found.data.get("located"), "at": found.data["at"]}
+
+    async def _left_since(self, sid: str, asked_at: int) -> bool:
+        """Whether they left, or had themselves erased, after they asked. Ask after reading the subscriber: what changes the suppression
+        later changes that version too."""
+        found = await self.store.get(self.paths.suppression(sid), ["left_at", "erased_at"])
+        return found is not None and max(found.data.get("left_at", 0), found.data.get("erased_at", 0)) > asked_at
+
+    def _writes(self, request: Request, known: Document, wanted: Mapping[str, Any], consent: str, key: str) -> list[Write]:
+        now = self.clock.now()
+        fresh: dict[str, Any] = {
+            "address": known.data.get("asked") or known.data.get("address"),
+            "status": CONFIRMED,
+            "suppressed": [],
+            "consented_at": now,
+            "asked_at": None,
+            "wanted": None,
+            **chosen(known.data, wanted, consent),
+            **{name: wanted[name] for name in ("name", "language", "country") if wanted.get(name)},
+        }
+        if place := wanted.get("located"):
+            fresh["located"] = signed_up_from(known.data.get("located") or {}, place, wanted["at"])
+        if not mailable(known.data):  # else a running campaign would take them for new
+            fresh |= {"confirmed_at": now, "consent": consent}
+        fresh["segments"] = segments_of({**known.data, **fresh})
+        fresh[f"confirmations.{consent}"] = {
+            "at": now,
+            "network": network_of(request.client),
+            "agent": agent_of(request.headers.get("user-agent", "")),
+            "message": self.links.message_id(MailRef(CONFIRM, known.id, key), self.domain),
+        }
+        writes: list[Write] = [Merge(known.path, fresh, if_version=known.version)]
+        if known.data.get("suppressed"):
+            writes.append(Delete(self.paths.suppression(known.id)))
+        return writes
+
+
+def chosen(held: Mapping[str, Any], wanted: Mapping[str, Any], consent: str) -> dict[str, Any]:
+    """The fields `topics`, where there are any, and `tags` after a sign-up: it adds tags, and turns on the topics that it chose, unless the
+    reader has chosen otherwise since. It turns none off, and no other tag of it is one that the reader has turned off."""
+    topics: dict[str, Any] = dict(held.get("topics") or {})
+    for tag in wanted.get("topics") or ():
+        if topics.get(tag, {}).get("at", -1) <= wanted["at"]:
+            topics[tag] = {"on": True, "at": wanted["at"], "consent": consent}
+    on = [tag for tag, choice in topics.items() if choice["on"]]
+    tags = dict.fromkeys([*(held.get("tags") or ()), *(wanted.get("tags") or ()), *on])
+    kept = [tag for tag in tags if topics.get(tag, {"on": True})["on"]]
+    return {"tags": kept, **({"topics": topics} if topics else {})}

@@ -1,0 +1,93 @@
+"""A link to one's settings, for somebody who has no mail of ours at hand: mailed to the address that they give, if we know it.
+
+Nothing is read or written, and the answer is the same for every address; the side that sends holds each to one link a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from shared import http
+from shared.errors import BadInput, ConfigError, Unavailable
+from shared.http import Request, Response
+from shared.model import batch
+from shared.model.paths import ACCESS
+from shared.model.sid import MAX_TYPED, sid_of
+from shared.pages import forms
+from shared.ports import Data
+from shared.stack.secrets import only_pepper
+
+from .desk import Desk
+
+DAY = 86_400_000  # ms
+ACCEPTED = "If the address is on this list, a link to its settings is on its way. It is mailed once a day at most."
+MISSING = "Please give an e-mail address."
+
+
+async def ask(desk: Desk, request: Request, token: str) -> Response:
+    return await _form(desk, request)
+
+
+async def send(desk: Desk, request: Request, token: str) -> Response:
+    """Ask for the mail. Raises Unavailable: then nothing was asked for."""
+    fields: dict[str, str] = {}
+    try:
+        fields = request.form()
+        sid = _sid(await _pepper(desk), desk.paths.tenant_id, fields.get("email", ""))
+    except BadInput as error:
+        if request.wants_json:
+            return http.json({"error": str(error), "field": error.field}, 400)
+        return await _form(desk, request, "access.missing", fields, 400)
+    if not request.wants_json and not await _proven(desk, fields):
+        return await _form(desk, request, "access.once", fields)
+    now = desk.clock.now()
+    await desk.bus.publish(batch.TOPIC, [asked(ACCESS, sid, now)])
+    if request.wants_json:
+        return http.json({"accepted": True, "message": ACCEPTED}, 202)
+    return await desk.draw(request, "message.html", name="sent", again="")
+
+
+def asked(campaign: str, sid: str, now: int) -> Data:
+    """The message that asks for the one mail of a system campaign that somebody gets on a day."""
+    return batch.request(campaign, f"{sid}.{now // DAY}")
+
+
+async def _pepper(desk: Desk) -> bytes:
+    """Only asked for here: whatever becomes of it, everybody can leave. Raises Unavailable."""
+    try:
+        return await only_pepper(desk.secrets)
+    except ConfigError as error:
+        raise Unavailable("the link to one's settings", str(error)) from None
+
+
+def _sid(pepper: bytes, tenant: str, typed: str) -> str:
+    """Whether it is an address that can be mailed shows nobody here: one that cannot be is nobody's. Raises BadInput."""
+    local, _, domain = typed.strip().rpartition("@")
+    if not local or not domain or len(typed) > MAX_TYPED or not typed.strip().isprintable():
+        raise BadInput(MISSING, "email")
+    try:
+        return sid_of(pepper, tenant, typed)
+    except ValueError:
+        raise BadInput(MISSING, "email") from None
+
+
+async def _proven(desk: Desk, fields: dict[str, str]) -> bool:
+    fill = (await desk.faces.get()).tenant.face.signup.fill
+    return forms.proven(desk.links.tokens, fields, desk.clock.now(), fill)
+
+
+async def _form(
+    desk: Desk, request: Request, told: str = "", fields: Mapping[str, str] = MappingProxyType({}), status: int = 200
+) -> Response:
+    """`told`: the key of what is said above the form; `fields`: what was posted."""
+    return await desk.draw(
+        request,
+        "access.html",
+        status,
+        name="access",
+        told=told,
+        wrong=status >= 400,
+        email=fields.get("email", "")[:MAX_TYPED],
+        proof=forms.kept(desk.links.tokens, fields, desk.clock.now()),
+    )
