@@ -95,3 +95,9 @@ async def test_a_captcha_is_asked_of_calls_too(world: World) -> None:
     face(world, captcha="hcaptcha", captcha_key="k")
     answer = await call(world, {"email": ADDRESS})
     assert (answer.status, said(answer)["field"]) == (400, "h-captcha-response") and world.versions() == {}
+
+
+async def test_a_captcha_without_its_secret_loses_nobody(world: World) -> None:
+    face(world, captcha="hcaptcha", captcha_key="k")
+    answer = await call(world, {"email": ADDRESS, "h-captcha-response": "what the widget gave"})
+    assert answer.status == 202 and (await world.subscriber(ADDRESS))["asked"] == ADDRESS

@@ -7,7 +7,9 @@ import asyncio
 import json
 import os
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
@@ -61,8 +63,9 @@ async def _settings(url: str) -> None:
     names: list[str] = []
     while "Public archive" not in names:
         await asyncio.sleep(1)
-        found = json.loads(await asyncio.to_thread(asked, f"{values}/{console.SETTINGS}!A1:A40"))
-        names = ["".join(row) for row in found.get("values", ())]
+        with suppress(HTTPError):  # while there is no such tab
+            found = json.loads(await asyncio.to_thread(asked, f"{values}/{console.SETTINGS}!A1:A40"))
+            names = ["".join(row) for row in found.get("values", ())]
     place = f"{console.SETTINGS}!B{names.index('Public archive') + 1}"
     await asyncio.to_thread(asked, f"{values}/{place}?valueInputOption=RAW", {"values": [["yes"]]})
     await asyncio.to_thread(asked, f"{values}/{console.TOPICS}!A2?valueInputOption=RAW", {"values": TOPICS})
