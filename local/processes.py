@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import time
@@ -25,6 +26,7 @@ TIED = Path(__file__).with_name("tied.py")
 STARTING = 120.0  # seconds until a step must answer: eight start at once, on a laptop
 GRACE = 10.0  # seconds for requests under way at the end
 STEADY = 60.0  # seconds after which a step that dies is started again at once
+PORTS = range(20_000, 30_000)
 PAUSES = (0.5, 30.0)  # seconds before a step is started again: the first, doubling to the last
 
 
@@ -147,12 +149,12 @@ async def _reap(process: asyncio.subprocess.Process) -> None:
 
 
 def _free(count: int) -> list[int]:
-    """Ports on which nobody listens, all different."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Ports on which nobody listens, all different, and none of those that the system gives to connections going out: such a one could be
+    taken before its step listens (ip(7), ip_local_port_range)."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.add(port)
+    return list(found)

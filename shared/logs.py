@@ -62,7 +62,9 @@ METRICS: Final[Mapping[str, Metric]] = {
     "request_latency": Metric("Public requests that took over a second or failed on our side; no others", "ms", ("status",)),
     "refused": Metric("Webhooks, pushes and ticks without a valid proof of their sender", "1", ("status",)),
     "confirmations_held": Metric(
-        "Confirmations that wait because too many were asked for from one network, or to one domain", "1", ("kind",)
+        "Confirmations that wait: too many were asked for from one network, to one domain, or to spellings of one mailbox",
+        "1",
+        ("kind",),
     ),
     "dead_tokens": Metric("Links whose proof does not hold, or no longer", "1", ("kind",)),
     "captchas_unchecked": Metric("Sign-ups let through because their CAPTCHA could not be judged", "1", ("kind",)),

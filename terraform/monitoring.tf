@@ -16,7 +16,7 @@ locals {
     push_lag           = { description = "From publishing a message to handling it", unit = "ms", labels = ["status"] }
     request_latency    = { description = "Public requests that took over a second or failed on our side; no others", unit = "ms", labels = ["status"] }
     refused            = { description = "Webhooks, pushes and ticks without a valid proof of their sender", unit = "1", labels = ["status"] }
-    confirmations_held = { description = "Confirmations that wait because too many were asked for from one network, or to one domain", unit = "1", labels = ["kind"] }
+    confirmations_held = { description = "Confirmations that wait: too many were asked for from one network, to one domain, or to spellings of one mailbox", unit = "1", labels = ["kind"] }
     dead_tokens        = { description = "Links whose proof does not hold, or no longer", unit = "1", labels = ["kind"] }
     captchas_unchecked = { description = "Sign-ups let through because their CAPTCHA could not be judged", unit = "1", labels = ["kind"] }
     sign_ups_unproven  = { description = "Form posts that proved nothing and were asked for one more click", unit = "1", labels = ["kind"] }

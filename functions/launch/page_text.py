@@ -1,7 +1,8 @@
 """From a file of the folder `pages` to what a public page says: a title, and HTML of a short list of tags.
 
 The file is somebody's text on our domain, beside forms that change things: no script, no form, no style, nothing loaded from elsewhere,
-nothing filled in but the brand. Its size is bounded before it is parsed, and so is the time: a fifth of a second.
+nothing filled in but the brand. Its size is bounded before it is parsed, and so is the time: a fifth of a second, or two seconds for the
+worst of Docs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from shared.mail.source import decode, kind_of
 LARGEST: Final = 8 * 1024  # bytes of a page's HTML: with all else it stays below 20 KB
 MOST_MARKDOWN: Final = 8 * 1024  # bytes of a file
 MOST_HTML: Final = 64 * 1024
-MOST_DOC: Final = 1024 * 1024  # of a Doc's export, most of which is its look
+MOST_DOC: Final = 128 * 1024  # of a Doc's export, most of which is its look
 MOST_TITLE: Final = 100  # characters
 TAGS: Final = {*("h1", "h2", "h3", "h4", "p", "ul", "ol", "li", "strong", "b", "em", "i", "br", "hr", "blockquote", "a", "img")}
 _DROPPED: Final = {*("script", "style", "title", "svg", "math", "iframe", "object", "template", "noscript", "textarea", "select")}

@@ -12,11 +12,9 @@ this costs nothing while the listing stays the same, and comes after all campaig
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -30,6 +28,7 @@ from shared.ports import DOCUMENT, Clock, Create, Document, Drive, File, Merge, 
 
 from .freeze import PAGES, SUFFIXES, name_of, path_of
 from .page_text import page_text
+from .templates import digest, ms
 
 NAMES: Final = (
     "sign-up",
@@ -64,8 +63,8 @@ class Pages:
     ) -> None:
         """Make ready what has changed, FEW files at most and none after `latest` (ms). Raises Conflict, Unavailable."""
         ours = [file for file in files if is_page(file)]
-        about = _digest([RULES, tenant.name])
-        listed = _digest([about, tenant.identity.language, *map(asdict, ours)])
+        about = digest([RULES, tenant.name])
+        listed = digest([about, tenant.identity.language, *map(asdict, ours)])
         if listed == self._seen or not self._started:
             self._started = True
             return
@@ -137,7 +136,7 @@ class _Work:
             "kind": "Page",
             "language": language_of(name_of(file)) or self._tenant.identity.language,
             "subject": "" if problem or text is None else text["title"],
-            "modified": _ms(file.modified),
+            "modified": ms(file.modified),
             "variables": [],
             "problem": problem,
             "use": "not in use" if problem else "in use",
@@ -176,15 +175,3 @@ def _spoken(language: str) -> bool:
     from babel import localedata  # 30 ms, for those only who have such a file
 
     return localedata.exists(language.partition("-")[0])
-
-
-def _ms(moment: str) -> int:
-    """RFC 3339 in milliseconds, 0 when it cannot be read."""
-    try:
-        return round(datetime.fromisoformat(moment).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        return 0
-
-
-def _digest(given: object) -> str:
-    return hashlib.sha256(repr(given).encode()).hexdigest()[:16]

@@ -59,7 +59,7 @@ class Templates:
         assets: Assets | None = None,
     ) -> None:
         """Try out what has changed, FEW files at most and none after `latest` (ms); the next tick goes on. Raises Conflict, Unavailable."""
-        listed = _digest([asdict(identity), *map(asdict, files)])
+        listed = digest([asdict(identity), *map(asdict, files)])
         if listed == self._seen or not self._started:
             self._started = True
             return
@@ -70,7 +70,7 @@ class Templates:
             drive,
             links,
             identity,
-            _digest([asdict(identity), *map(asdict, aside)]),
+            digest([asdict(identity), *map(asdict, aside)]),
             assets,
             files,
         )
@@ -120,7 +120,7 @@ class _Trial:
         entry: dict[str, Any] = {
             "name": _name(file),
             "version": file.version,
-            "modified": _ms(file.modified),
+            "modified": ms(file.modified),
             "about": self.about,
         }
         blank = {"kind": _kind(file), "language": self._language(file), "subject": "", "variables": [], "problem": "", "hash": ""}
@@ -195,7 +195,7 @@ def _name(file: File) -> str:
     return path_of(file)[:_NAME]
 
 
-def _ms(moment: str) -> int:
+def ms(moment: str) -> int:
     """RFC 3339 in milliseconds, 0 when it cannot be read."""
     try:
         return round(datetime.fromisoformat(moment).timestamp() * 1000)
@@ -203,5 +203,6 @@ def _ms(moment: str) -> int:
         return 0
 
 
-def _digest(given: object) -> str:
+def digest(given: object) -> str:
+    """Of a value that `repr` tells from every other."""
     return hashlib.sha256(repr(given).encode()).hexdigest()[:16]
