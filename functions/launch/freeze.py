@@ -90,14 +90,17 @@ def languages(files: Sequence[File], wanted: str) -> dict[str, File]:
 def _family(file: File) -> tuple[str, ...]:
     """What a cell may say for the template of which this file is one language, in lower case; () for a file in no language."""
     language = language_of(name_of(file))
-    if not language:
-        return ()
-    from babel import localedata  # 30 ms, for those only who have such a file
-
-    if not localedata.exists(language.partition("-")[0].lower()):  # news.old.md
+    if not language or not is_spoken(language):  # news.old.md
         return ()
     name = _stem(name_of(file)).removesuffix(f".{language}").lower()
     return name, f"{file.folder.lower()}/{name}".lstrip("/")
+
+
+def is_spoken(language: str) -> bool:
+    """Whether a code is that of a language."""
+    from babel import localedata  # 30 ms, for those only who have a file that names one
+
+    return localedata.exists(language.partition("-")[0].lower())
 
 
 def name_of(file: File) -> str:

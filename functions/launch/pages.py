@@ -26,7 +26,7 @@ from shared.model.tenant import Tenant
 from shared.pages.faces import DEFAULT
 from shared.ports import DOCUMENT, Clock, Create, Document, Drive, File, Merge, Store
 
-from .freeze import PAGES, SUFFIXES, name_of, path_of
+from .freeze import PAGES, SUFFIXES, is_spoken, name_of, path_of
 from .page_text import page_text
 from .templates import digest, ms
 
@@ -164,14 +164,8 @@ def check_place(name: str, language: str, *, twice: bool) -> None:
     """Raise BadInput where the place of a file, see `place`, is that of no page, or of another file, too."""
     if name not in NAMES:
         raise BadInput(f"“{name[:60]}” is no page. The pages are: {', '.join(NAMES)}.")
-    if language and not _spoken(language):
+    if language and not is_spoken(language):
         raise BadInput(f"“{language}” in its name is no language, such as fr or pt-BR.")
     if twice:
         spoken = f" in the language “{language}”" if language else ""
         raise BadInput(f"Two files are the page “{name}”{spoken}: remove one of them.")
-
-
-def _spoken(language: str) -> bool:
-    from babel import localedata  # 30 ms, for those only who have such a file
-
-    return localedata.exists(language.partition("-")[0])

@@ -14,20 +14,18 @@ from typing import Any, Final
 
 from shared.errors import Conflict
 from shared.logs import log
-from shared.model.batch import SINGLE_KEPT
 from shared.model.erasure import LINGER, cleaned
-from shared.model.paths import ACCESS, CONFIRM, EXPORT, WELCOME, Paths
+from shared.model.paths import SYSTEM, Paths
 from shared.paging import every
-from shared.ports import Delete, Document, Expiry, Filter, Replace, Store
+from shared.ports import Delete, Document, Filter, Replace, Store
 
 from .files import Files
-from .gone import below, first
+from .gone import below, first, made
 
 MOST: Final = 100  # people of a page
 AT_ONCE: Final = 16  # campaigns that are asked at a time
 SEEN: Final = "~"  # a cursor behind every campaign: both looks are done, and only the Sheet is waited for
 AGAIN: Final = 900_000  # ms until the next look at what waits for the Sheet
-SYSTEM: Final = (CONFIRM, WELCOME, ACCESS, EXPORT)
 
 
 @dataclass(frozen=True)
@@ -114,9 +112,3 @@ class Erasures:
 
 def _next(found: Document, **changes: Any) -> Replace:
     return Replace(found.path, {**found.data, **changes}, if_version=found.version)
-
-
-def made(single: dict[str, Any]) -> int:
-    """When a single mail was asked for (ms)."""
-    expires = single.get("expires_at")
-    return expires.at - SINGLE_KEPT if isinstance(expires, Expiry) else 0

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from shared.model.batch import SINGLE_KEPT
 from shared.model.paths import TEST, MailTests, Paths
-from shared.ports import Expiry, Objects, Store
+from shared.ports import Objects, Store
 
-from .gone import below
+from .gone import below, made
 
 DAY: Final = 86_400_000  # ms
 EXPORTS_KEPT: Final = 30 * DAY
@@ -47,7 +46,7 @@ class Files:
                 return done
             await self.objects.delete(name)
             done["exports"] += 1
-        done["test_mails"] += await self._tests(lambda data: _made(data) <= now - (TESTS_KEPT if _over(data) else STUCK))
+        done["test_mails"] += await self._tests(lambda data: made(data) <= now - (TESTS_KEPT if _over(data) else STUCK))
         return done
 
     async def with_addresses(self) -> Counter[str]:
@@ -70,8 +69,3 @@ def exported(name: str) -> int:
 
 def _over(test: dict[str, Any]) -> bool:
     return test.get("state") == "done"
-
-
-def _made(test: dict[str, Any]) -> int:
-    expires = test.get("expires_at")
-    return expires.at - SINGLE_KEPT if isinstance(expires, Expiry) else 0

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from shared.errors import Conflict, Unavailable
-from shared.ports import Delete, Filter, Store, Write
+from shared.model.batch import SINGLE_KEPT
+from shared.ports import Delete, Expiry, Filter, Store, Write
 
 PAGE: Final = 300
 SPELLED: Final = ".~"  # after a sid: above each key of a delivery or of a single mail
@@ -36,3 +37,9 @@ async def below(store: Store, collection: str, old: Callable[[dict[str, Any]], b
 def first(found: dict[str, Any]) -> int:
     """The first time that a delivery tells of (ms), 0 when it tells of none."""
     return min((at for name, at in found.items() if name.endswith("_at") and isinstance(at, int)), default=0)
+
+
+def made(single: dict[str, Any]) -> int:
+    """When a mail of one reader was asked for (ms)."""
+    expires = single.get("expires_at")
+    return expires.at - SINGLE_KEPT if isinstance(expires, Expiry) else 0

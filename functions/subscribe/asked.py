@@ -10,16 +10,15 @@ from urllib.parse import unquote, urlsplit
 
 from shared.errors import BadInput
 from shared.http import Request
+from shared.model import consent
 from shared.model.address import parse
-from shared.model.consent import agent_of, network_of, text_version
 from shared.model.country import country_code
 from shared.model.face import Topic
-from shared.model.subscriber import printable_name, tag_form, tags_of
+from shared.model.subscriber import MAX_NAME, printable_name, tag_form, tags_of
+from shared.pages.forms import TOPIC
 from shared.ports import Location
 
-MAX_NAME: Final = 100
 MAX_TEXT: Final = 2_000  # characters of a consent text that a site showed
-TOPIC: Final = "topic."  # a form's check boxes are called by it and the tag
 CARRIED: Final = (
     "email",
     "name",
@@ -95,17 +94,9 @@ def carried(fields: Mapping[str, str]) -> dict[str, str]:
 
 def evidence(asked: Asked, request: Request, at: int, place: Location, flags: Sequence[str], **shown: str) -> dict[str, Any]:
     """The document that proves a sign-up. `shown`: text, page, language, source."""
-    found = {
-        "kind": "sign-up",
-        "at": at,
-        **shown,
-        "text_version": text_version(shown["text"]) if shown["text"] else "",
-        "network": network_of(request.client),
-        "located": {name: text for name in ("country", "city", "zone") if (text := getattr(place, name))},
-        "agent": agent_of(request.headers.get("user-agent", "")),
-        "requested": asked.requested,
-    }
-    return found | ({"flags": list(flags)} if flags else {})
+    located = {name: text for name in ("country", "city", "zone") if (text := getattr(place, name))}
+    found = consent.evidence("sign-up", **shown, client=request.client, agent=request.headers.get("user-agent", ""), at=at)
+    return found | {"located": located, "requested": asked.requested} | ({"flags": list(flags)} if flags else {})
 
 
 def _chosen(fields: Mapping[str, str], offered: Collection[str]) -> list[str]:

@@ -174,7 +174,7 @@ class SigningUp:
         wanted = {**proof["requested"], "consent": consent, "located": proof["located"], "at": now}
         subscriber: dict[str, Any] = {"asked": asked.address, "asked_at": now, "wanted": wanted, "created_at": Minimum(now)}
         await self.writes.write([Create(self.paths.consent(sid, consent), proof), Merge(self.paths.subscriber(sid), subscriber)])
-        await self.bus.publish(batch.TOPIC, [batch.request(CONFIRM, f"{sid}.{now // 86_400_000}", consent)])
+        await self.bus.publish(batch.TOPIC, [batch.request_of_day(CONFIRM, sid, now, consent)])
 
     def _page(self, request: Request, source: str) -> str:
         if source in ("site", "api"):

@@ -17,7 +17,7 @@ from shared.model import console
 from shared.model.address import canonical_v1, parse, sid_of
 from shared.model.cells import short, stored
 from shared.model.paths import Paths
-from shared.model.subscriber import CONFIRMED, left_out, printable_name, segments_of, strongest, tags_of
+from shared.model.subscriber import CONFIRMED, MAX_NAME, left_out, printable_name, segments_of, strongest, tags_of
 from shared.ports import Create, Document, Merge, Minimum, Store, Write
 
 CHUNK = 500  # rows at once
@@ -115,8 +115,8 @@ def _checked(row: Row) -> str:
         raise BadInput(_off("erased"))
     address = parse(row["Email"])
     name = " ".join(row["Name"].split())
-    if len(name) > 100 or not printable_name(name):
-        raise BadInput("The name is longer than 100 characters or holds characters that cannot be shown.")
+    if len(name) > MAX_NAME or not printable_name(name):
+        raise BadInput(f"The name is longer than {MAX_NAME} characters or holds characters that cannot be shown.")
     language = row["Language"]
     if language and not (language.replace("-", "").isalnum() and len(language) <= 35):
         raise BadInput("The language must be a code such as en or pt-BR.")

@@ -15,12 +15,10 @@ from shared.model import batch
 from shared.model.paths import ACCESS
 from shared.model.sid import MAX_TYPED, sid_of
 from shared.pages import forms
-from shared.ports import Data
 from shared.stack.secrets import only_pepper
 
 from .desk import Desk
 
-DAY = 86_400_000  # ms
 ACCEPTED = "If the address is on this list, a link to its settings is on its way. It is mailed once a day at most."
 MISSING = "Please give an e-mail address."
 
@@ -41,16 +39,10 @@ async def send(desk: Desk, request: Request, token: str) -> Response:
         return await _form(desk, request, "access.missing", fields, 400)
     if not request.wants_json and not await _proven(desk, fields):
         return await _form(desk, request, "access.once", fields)
-    now = desk.clock.now()
-    await desk.bus.publish(batch.TOPIC, [asked(ACCESS, sid, now)])
+    await desk.bus.publish(batch.TOPIC, [batch.request_of_day(ACCESS, sid, desk.clock.now())])
     if request.wants_json:
         return http.json({"accepted": True, "message": ACCEPTED}, 202)
     return await desk.draw(request, "message.html", name="sent", again="")
-
-
-def asked(campaign: str, sid: str, now: int) -> Data:
-    """The message that asks for the one mail of a system campaign that somebody gets on a day."""
-    return batch.request(campaign, f"{sid}.{now // DAY}")
 
 
 async def _pepper(desk: Desk) -> bytes:

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.errors import BadInput
-from shared.model.subscriber import printable_name, segments_of
+from shared.model.subscriber import MAX_NAME, printable_name, segments_of
+from shared.pages.forms import TOPIC
 
 FREQUENCIES: Final = ("", "weekly", "monthly")
-MAX_NAME: Final = 100
 PAUSE: Final = 30 * 86_400_000  # ms
 SHOWN: Final = "shown"  # the field with the tags that a form has a box for
-TOPIC: Final = "topic."  # what such a box is called, before its tag
 DO: Final = "do"  # the button: "save", "pause" or "resume"
 
 

@@ -11,6 +11,7 @@ from shared.errors import BadInput, BadToken
 from shared.http import Request, Response
 from shared.links import Links
 from shared.logs import metric
+from shared.model import consent
 from shared.model.paths import Paths
 from shared.model.ref import MailRef
 from shared.pages import Pages
@@ -48,6 +49,13 @@ class Desk:
     def url(self, part: str, token: str) -> str:
         """Of another page of this step for the same mail. The token may be anybody's words."""
         return f"{self.base}/unsubscribe/{part}{'/' * bool(part)}{quote(token[:LONGEST], safe='~')}"
+
+    def evidence(
+        self, request: Request, kind: str, text: str, page: str, language: str, campaign: str, at: int
+    ) -> dict[str, Any]:
+        """What was agreed to on one of these pages, reached by a mail of the campaign: see `consent.evidence`."""
+        place, source, agent = f"{self.base}/unsubscribe/{page}", f"mail of {campaign}", request.headers.get("user-agent", "")
+        return consent.evidence(kind, text, place, language, source, request.client, agent, at)
 
     async def draw(
         self, request: Request, template: str, status: int = 200, *, name: str, reader: str = "", **values: Any

@@ -12,17 +12,16 @@ from markupsafe import Markup
 
 from shared.errors import Conflict, Unavailable
 from shared.http import Request, Response
-from shared.model.consent import agent_of, network_of, text_version
 from shared.model.sid import masked
 from shared.model.subscriber import mailable
 from shared.pages.faces import Shown
 from shared.ports import Create, Document, Merge
 
-from .access import DAY
 from .desk import ATTEMPTS, PAGES, Desk
-from .preferences import away
+from .preferences import gone
 
 NAME: Final = "keep"  # of the page
+DAY: Final = 86_400_000  # ms
 
 
 async def ask(desk: Desk, request: Request, token: str) -> Response:
@@ -42,7 +41,7 @@ async def keep(desk: Desk, request: Request, token: str) -> Response:
         found, noted = await desk.store.get_many([desk.paths.subscriber(ref.sid), kept])
         if found is None or not mailable(found.data) or noted:  # noted: also when our own reply was lost
             return await _drawn(desk, request, token, found, "kept")
-        evidence = {"at": now, "source": f"mail of {ref.campaign}", **_evidence(desk, request, shown, found.data)}
+        evidence = _evidence(desk, request, shown, found.data, ref.campaign, now)
         try:
             await desk.store.commit([Merge(found.path, {"consented_at": now}, if_version=found.version), Create(kept, evidence)])
         except Conflict:
@@ -51,31 +50,18 @@ async def keep(desk: Desk, request: Request, token: str) -> Response:
     raise Unavailable("the store", "contended")
 
 
-def _evidence(desk: Desk, request: Request, shown: Shown, held: Mapping[str, Any]) -> dict[str, Any]:
+def _evidence(desk: Desk, request: Request, shown: Shown, held: Mapping[str, Any], campaign: str, at: int) -> dict[str, Any]:
     """What was on the page, in its very words; never the address."""
     language = PAGES.language(shown, request, NAME, held.get("language", ""))
     page = PAGES.page(shown, NAME, language)
     intro = Markup(page["intro"]).striptags()  # noqa: S704  without its tags it is never drawn
     text = "\n".join(part for part in (page["title"], intro, PAGES.text(language, "keep.button")) if part)
-    return {
-        "kind": "re-consent",
-        "text": text,
-        "text_version": text_version(text),
-        "page": f"{desk.base}/unsubscribe/keep",
-        "language": page["language"],
-        "network": network_of(request.client),
-        "agent": agent_of(request.headers.get("user-agent", "")),
-    }
+    return desk.evidence(request, "re-consent", text, NAME, page["language"], campaign, at)
 
 
 async def _drawn(desk: Desk, request: Request, token: str, found: Document | None, name: str) -> Response:
     held = found.data if found else {}
-    suppressed = held.get("suppressed") or ()
-    if not held.get("address") or "erased" in suppressed or not (suppressed or mailable(held)):
-        return await desk.dead(request)
-    if suppressed:
-        return await away(desk, request, token, held)
-    return await desk.draw(
+    return await gone(desk, request, token, held) or await desk.draw(
         request,
         "keep.html",
         name=name,

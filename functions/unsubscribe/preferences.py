@@ -12,15 +12,15 @@ from typing import Any
 
 from shared.errors import BadInput, Conflict, Unavailable
 from shared.http import Request, Response
-from shared.model.consent import agent_of, network_of, text_version
 from shared.model.face import Topic
 from shared.model.sid import masked
-from shared.model.subscriber import LIFTABLE, mailable
+from shared.model.subscriber import LIFTABLE, MAX_NAME, mailable
 from shared.pages import languages
 from shared.pages.faces import Shown
+from shared.pages.forms import TOPIC
 from shared.ports import Create, Merge
 
-from .choices import FREQUENCIES, MAX_NAME, SHOWN, TOPIC, Choice, changed, chosen, paused, wants
+from .choices import FREQUENCIES, SHOWN, Choice, changed, chosen, paused, wants
 from .desk import ATTEMPTS, PAGES, Desk, fields_of
 
 NAME = "preferences"  # of the page
@@ -50,7 +50,7 @@ async def save(desk: Desk, request: Request, token: str) -> Response:
         fresh = changed(found.data, choice, now, consent)
         if not fresh:  # also when our own reply was lost
             return await _drawn(desk, request, token, found.data, saved=True)
-        evidence = {"at": now, "source": f"mail of {ref.campaign}", **_evidence(desk, request, shown, found.data, choice)}
+        evidence = _evidence(desk, request, shown, found.data, choice, ref.campaign, now)
         kept = Create(desk.paths.consent(ref.sid, consent), evidence)
         try:
             await desk.store.commit([Merge(found.path, fresh, if_version=found.version), kept])
@@ -58,6 +58,14 @@ async def save(desk: Desk, request: Request, token: str) -> Response:
             continue  # somebody else wrote, or our own reply was lost: look again
         return await _drawn(desk, request, token, {**found.data, **fresh}, saved=True)
     raise Unavailable("the store", "contended")
+
+
+async def gone(desk: Desk, request: Request, token: str, held: Mapping[str, Any]) -> Response | None:
+    """The answer for whoever is not on the list (any more), by their document; None for whoever is."""
+    suppressed = held.get("suppressed") or ()
+    if not held.get("address") or "erased" in suppressed or not (suppressed or mailable(held)):
+        return await desk.dead(request)
+    return await away(desk, request, token, held) if suppressed else None
 
 
 async def away(desk: Desk, request: Request, token: str, held: Mapping[str, Any]) -> Response:
@@ -81,7 +89,9 @@ def _offered(shown: Shown) -> list[str]:
     return list(dict.fromkeys([*languages.OWN, shown.tenant.identity.language]))
 
 
-def _evidence(desk: Desk, request: Request, shown: Shown, held: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
+def _evidence(
+    desk: Desk, request: Request, shown: Shown, held: Mapping[str, Any], choice: Choice, campaign: str, at: int
+) -> dict[str, Any]:
     """What was on the page, in its very words, and what was chosen of it; never the address."""
     language = PAGES.language(shown, request, NAME, held.get("language", ""))
     topics = [topic for topic in shown.tenant.face.topics if topic.tag in choice.topics]
@@ -89,23 +99,15 @@ def _evidence(desk: Desk, request: Request, shown: Shown, held: Mapping[str, Any
     often = [PAGES.text(language, f"often.{one or 'every'}") for one in FREQUENCIES]
     legends = [PAGES.text(language, f"preferences.{part}") for part in ("topics", "often")]
     text = "\n".join([*([legends[0], *told] if told else []), legends[1], *often])
-    return {
-        "kind": "preferences",
-        "text": text,
-        "text_version": text_version(text),
-        "page": f"{desk.base}/unsubscribe/preferences",
-        "language": language,
-        "network": network_of(request.client),
-        "agent": agent_of(request.headers.get("user-agent", "")),
-        "requested": {
-            "name": choice.name,
-            "language": choice.language,
-            "offered": list(choice.topics),
-            "topics": [tag for tag, on in choice.topics.items() if on],
-            "frequency": choice.frequency,
-            "do": choice.do,
-        },
+    requested = {
+        "name": choice.name,
+        "language": choice.language,
+        "offered": list(choice.topics),
+        "topics": [tag for tag, on in choice.topics.items() if on],
+        "frequency": choice.frequency,
+        "do": choice.do,
     }
+    return {**desk.evidence(request, NAME, text, NAME, language, campaign, at), "requested": requested}
 
 
 async def _drawn(
@@ -119,12 +121,9 @@ async def _drawn(
     saved: bool = False,
 ) -> Response:
     """The page for a subscriber's document. `fields`: what was typed and is not kept, for its `problem`."""
-    suppressed = held.get("suppressed") or ()
+    if answer := await gone(desk, request, token, held):
+        return answer
     reader = held.get("language", "")
-    if not held.get("address") or "erased" in suppressed or not (suppressed or mailable(held)):
-        return await desk.dead(request)
-    if suppressed:
-        return await away(desk, request, token, held)
     shown, now = await desk.faces.get(), desk.clock.now()
     typed = fields or {}
     topics = [(topic, _ticked(typed, held, topic)) for topic in shown.tenant.face.topics]

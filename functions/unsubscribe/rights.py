@@ -13,7 +13,6 @@ from shared.model.paths import EXPORT
 from shared.model.sid import masked
 from shared.model.subscriber import LIFTABLE
 
-from .access import asked
 from .desk import Desk, fields_of
 from .preferences import away
 
@@ -38,7 +37,7 @@ async def _export(desk: Desk, request: Request, token: str, name: str) -> Respon
     if not LIFTABLE.issuperset(found.data.get("suppressed") or ()):
         return await away(desk, request, token, found.data)
     if name == "exported":
-        await desk.bus.publish(batch.TOPIC, [asked(EXPORT, ref.sid, desk.clock.now())])
+        await desk.bus.publish(batch.TOPIC, [batch.request_of_day(EXPORT, ref.sid, desk.clock.now())])
     reader, address = found.data.get("language", ""), masked(found.data["address"])
     back = desk.url("preferences", token)
     return await desk.draw(request, f"{name}.html", name=name, reader=reader, address=address, preferences=back)

@@ -149,3 +149,8 @@ def sids(packed: bytes) -> list[str]:
 def request(campaign: str, batch: str, consent: str = "") -> dict[str, Any]:
     """The message on `send-requests`. `consent` names the sign-up a confirmation is for."""
     return {"campaign": campaign, "batch": batch, **({"consent": consent} if consent else {})}
+
+
+def request_of_day(campaign: str, sid: str, now: int, consent: str = "") -> dict[str, Any]:
+    """The message for the one mail of a system campaign that somebody gets on a day (UTC)."""
+    return request(campaign, f"{sid}.{now // 86_400_000}", consent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-from typing import Final
+from typing import Any, Final
 
 _NUMBER: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4: Final = re.compile(rf"((?:{_NUMBER}\.){{3}}){_NUMBER}")
@@ -31,3 +31,19 @@ def text_version(text: str) -> str:
 def agent_of(header: str) -> str:
     """A User-Agent as evidence keeps it: 200 characters, and no address, which some programs put into theirs."""
     return " ".join(word if "@" not in word else "…" for word in header.split())[:200]
+
+
+def evidence(kind: str, text: str, page: str, language: str, source: str, client: str, agent: str, at: int) -> dict[str, Any]:
+    """What every evidence holds: the `text` as it was shown, on which `page`, in which language; `client`: an IP address, `agent`: a
+    User-Agent; `at` in ms."""
+    return {
+        "kind": kind,
+        "at": at,
+        "text": text,
+        "text_version": text_version(text) if text else "",
+        "page": page,
+        "language": language,
+        "source": source,
+        "network": network_of(client),
+        "agent": agent_of(agent),
+    }

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 HOUR = 3_600_000  # ms
 CONFIRMED = "confirmed"
 EVERYONE = "everyone"
+MAX_NAME = 100  # characters
 WEEK = 7 * 24 * HOUR
 WEEKS = 26  # of opens and clicks that are kept
 Reason = Literal["complaint", "hard_bounce", "erased", "soft_bounces", "unsubscribed"]

@@ -15,6 +15,7 @@ from shared.tokens import Tokens
 
 TOKEN: Final = "form"  # the names of the two fields, as in proof.html
 TRAP: Final = "website"
+TOPIC: Final = "topic."  # what the check box of a topic is called, before its tag
 AGE: Final = 86_400  # seconds for which a form may lie open
 
 
