@@ -5,14 +5,30 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from local.google.docs import exported
 from shared.errors import ConfigError, Conflict, Denied, NotFound, Unavailable
 from shared.model.cells import stored
 from shared.model.look import Look
 from shared.pages.faces import Faces, Shown
-from shared.ports import Document, File, Filter, Guarded, Location, Outcome, Outgoing, Rows, Secret, Stop, Store, Workbook, Write
+from shared.ports import (
+    DOCUMENT,
+    Document,
+    File,
+    Filter,
+    Guarded,
+    Location,
+    Outcome,
+    Outgoing,
+    Rows,
+    Secret,
+    Stop,
+    Store,
+    Workbook,
+    Write,
+)
 
 NOW = 1_800_000_000_000  # 2027-01-15 08:00 UTC
 DAY = 86_400_000
@@ -214,6 +230,37 @@ class FakeDrive:
     def _answer(self) -> None:
         if self.down:
             raise Unavailable("Google Drive")
+
+
+class Folder(FakeDrive):
+    """As its parent, with places ("pages/check.md", or `places`: a file's id -> its folder), Google Docs, and what was fetched.
+    `refusing`: a file's id -> the error of its download."""
+
+    def __init__(self, **files: str) -> None:
+        super().__init__(**files)
+        self.places: dict[str, str] = {}
+        self.docs: set[str] = set()
+        self.fetched: list[str] = []
+        self.refusing: dict[str, Exception] = {}
+
+    async def list(self, folder: str) -> list[File]:
+        found = []
+        for file in await super().list(folder):
+            place, _, name = file.name.rpartition("/")
+            mime = DOCUMENT if file.id in self.docs else file.mime
+            found.append(replace(file, name=name, folder=self.places.get(file.id, place), mime=mime))
+        return sorted(found, key=lambda file: (file.folder, file.name))
+
+    async def download(self, file: str) -> bytes:
+        self.fetched.append(file)
+        if file in self.refusing:
+            raise self.refusing[file]
+        data = await super().download(file)
+        return exported(data.decode()).encode() if file in self.docs else data
+
+    def touch(self, name: str) -> None:
+        """Another version of the same bytes."""
+        self.put(name, self.files[name][0].decode())
 
 
 class Died(BaseException):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,44 +14,18 @@ from functions.launch import pages as pages_module
 from functions.launch.handler import Launch
 from functions.launch.page_text import LARGEST, TAGS, page_text
 from functions.launch.pages import NAMES
-from local.google.docs import exported
 from shared.errors import BadTemplate, Unavailable
 from shared.model import console
-from shared.ports import DOCUMENT, File
 
-from .fakes import FakeDrive, FaultyStore, nth
+from .fakes import FaultyStore, Folder, nth
 from .world import LETTER, TENANT, World
 
 THANKS = "# Thank you, from {{ brand }}\n\nLook into your **inbox**, or [write to us](mailto:hello@brand.example).\n"
 
 
-class Folder(FakeDrive):
-    """As its parent, with places, Google Docs, and what was fetched. `refusing`: a file's id -> the error of its download."""
-
-    def __init__(self) -> None:
-        super().__init__(letter=LETTER)
-        self.docs: set[str] = set()
-        self.fetched: list[str] = []
-        self.refusing: dict[str, Exception] = {}
-
-    async def list(self, folder: str) -> list[File]:
-        found = []
-        for file in await super().list(folder):
-            place, _, name = file.name.rpartition("/")
-            found.append(replace(file, name=name, folder=place, mime=DOCUMENT if file.id in self.docs else file.mime))
-        return sorted(found, key=lambda file: (file.folder, file.name))
-
-    async def download(self, file: str) -> bytes:
-        self.fetched.append(file)
-        if file in self.refusing:
-            raise self.refusing[file]
-        data = await super().download(file)
-        return exported(data.decode()).encode() if file in self.docs else data
-
-
 @pytest.fixture
 def folder(world: World) -> Folder:
-    world.drive = found = Folder()
+    world.drive = found = Folder(letter=LETTER)
     return found
 
 

@@ -10,49 +10,19 @@ import pytest
 from functions.launch import templates
 from functions.launch.handler import Launch
 from functions.sync_sheet.templates import PLACE
-from local.google.docs import exported
 from shared.errors import BadInput, Unavailable
 from shared.mail import confined
 from shared.mail.confined import Outline
 from shared.mail.source import Source
 from shared.model import console
-from shared.ports import DOCUMENT, Create, File, Merge
+from shared.ports import Create, Merge
 
-from .fakes import NOW, FakeDrive, FaultyStore
+from .fakes import NOW, FaultyStore, Folder
 from .world import LETTER, TENANT, World
 
 NEWS = "---\nsubject: A new roast\n---\n# Hello {{ name or 'friend' }}\n\nFor {{ country }}.\n"
 NAMELESS = "# Hello\n\nA letter whose campaigns say the subject.\n"
 BROKEN = "---\nsubject: News\n---\n# Hello\n\n{% if name %}\nDear {{ name }}\n"
-
-
-class Folder(FakeDrive):
-    """As its parent, with places, Google Docs, and what was fetched. `refusing`: a file's id -> the error of its download."""
-
-    def __init__(self, **files: str) -> None:
-        super().__init__(**files)
-        self.places: dict[str, str] = {}
-        self.docs: set[str] = set()
-        self.fetched: list[str] = []
-        self.refusing: dict[str, Exception] = {}
-
-    async def list(self, folder: str) -> list[File]:
-        found = [
-            replace(file, folder=self.places.get(file.id, ""), mime=DOCUMENT if file.id in self.docs else file.mime)
-            for file in await super().list(folder)
-        ]
-        return sorted(found, key=lambda file: (file.folder, file.name))
-
-    async def download(self, file: str) -> bytes:
-        self.fetched.append(file)
-        if file in self.refusing:
-            raise self.refusing[file]
-        data = await super().download(file)
-        return exported(data.decode()).encode() if file in self.docs else data
-
-    def touch(self, name: str) -> None:
-        """Another version of the same bytes."""
-        self.put(name, self.files[name][0].decode())
 
 
 @pytest.fixture
