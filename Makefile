@@ -59,7 +59,7 @@ bootstrap: $(VENV)/ready ## the workbook, folder and tenant of a deployed produc
 
 fresh-workbook: $(VENV)/ready ## let an empty Sheet take the old one's place, whose history goes with it (SHEET=, PROJECT=; docs/privacy.md)
 	@test -n "$(SHEET)" || { echo "Say SHEET=, the address of an empty Sheet: docs/privacy.md, a fresh workbook."; exit 1; }
-	@$(DEPLOYED) UPDATE=1 $(RUN) -m ops bootstrap
+	@$(DEPLOYED) UPDATE=1 CARRY=1 $(RUN) -m ops bootstrap
 	@echo "Now delete the old Sheet and empty the bin of Drive: only its owner can."
 
 smoke: $(VENV)/ready ## look at the deployed product from outside, as strangers and readers do (PROJECT=, ADDRESS= yours)

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -62,6 +63,30 @@ async def at_once(url: str, calls: Sequence[Call], connections: int = CONNECTION
     async with _session(connections) as session, asyncio.TaskGroup() as group:
         for _ in itertools.repeat(None, connections):
             group.create_task(connection())
+    return done
+
+
+async def crowd(url: str, calls: Sequence[Call]) -> Driven:
+    """All at the same moment, each over a connection of its own, whose making counts. On bare streams, since a client that needs as much
+    CPU as the server would be measured with it."""
+    done, place = Driven(), urlsplit(url)
+
+    async def one(n: int, call: Call) -> None:
+        headers = {"host": place.netloc, "content-length": str(len(call.body)), "connection": "close", **call.headers}
+        lines = [f"{call.method} {call.path} HTTP/1.1", *(f"{name}: {text}" for name, text in headers.items()), "", ""]
+        try:
+            async with asyncio.timeout(_PATIENCE.total):
+                reader, writer = await asyncio.open_connection(place.hostname, place.port)
+                writer.write("\r\n".join(lines).encode() + call.body)
+                answer = await reader.read()
+                writer.close()
+        except (TimeoutError, OSError):
+            answer = b""
+        right = answer.startswith(f"HTTP/1.1 {call.status} ".encode())
+        done.latencies[n] = time.monotonic() - began if right else math.inf
+
+    began = time.monotonic()
+    await asyncio.gather(*(one(n, call) for n, call in enumerate(calls)))
     return done
 
 

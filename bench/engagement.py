@@ -25,7 +25,7 @@ from shared.adapters.sqlite_store import SqliteStore
 from shared.errors import Unavailable
 from shared.model.event import Event, Type
 from shared.model.hits import settled
-from shared.model.paths import Paths
+from shared.model.paths import SYSTEM, Paths
 from shared.model.ref import MailRef
 from shared.ports import Create, Store
 
@@ -130,6 +130,8 @@ def _delivery(told: Sequence[Event]) -> dict[str, Any]:
     labels = plain | {name[:-3].replace("_", ".") for name in times} | ({"counted"} if plain - _UNCOUNTED else set())
     data["hits"], people = _hits(told)
     data["labels"] = list(labels - ({"opened.human", "clicked.human"} - people))
+    if told[0].mail.campaign in SYSTEM:
+        data["first_at"] = min(event.at for event in told)
     for many, one in (
         ("reasons", "reason"),
         ("codes", "code"),

@@ -1,8 +1,8 @@
 """`make load`: hits, callbacks and sign-ups at a rate, over sockets, against steps that run as in production, on Google's emulators.
 
 Every server is a process of its own on 127.0.0.1. Each side of a ratio gets the same requests at the same rate in the same round, and
-its CPU is what its processes took. All are served by uvicorn, on the event loop and with the HTTP parser that this environment has
-(`served_by`), but for the naive way: Flask on gunicorn. Nothing counts as done that is not found in the topic afterwards.
+its CPU is what its processes took. All are served by uvicorn, in the environment that the step has on Google, but for the naive way: Flask
+on gunicorn. Nothing counts as done that is not found in the topic afterwards.
 
 Exit status 1 when a goal is not met. `python -m bench.load sign-ups` measures one part only.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import uvicorn
+import uvloop
 from rich.console import Console
 
 from local.emulators import Emulators, emulators, missing
@@ -170,14 +170,6 @@ def _mail(hit: Call) -> str:
     return hit.path.split("/")[2].rpartition(".")[0].rpartition("~")[0]
 
 
-def served_by() -> str:
-    config = uvicorn.Config("bench.bare:hello")
-    config.load()
-    loop, parser = config.get_loop_factory(), config.http_protocol_class
-    names = [getattr(loop, "__module__", "asyncio"), getattr(parser, "__module__", "").rpartition(".")[2]]
-    return " and ".join(name.partition(".")[0].removesuffix("_impl") for name in names)
-
-
 async def hits_rows(given: stage.Stage, sides: Sequence[Side]) -> list[Row]:
     """Goal: p99 < 250 ms at RATE; CPU a hit ≤ 2.5 x the bare hello's and ≤ a fifteenth of the naive way's. `sides` begins with track
     on Google, and has "hello" and "naive"."""
@@ -198,7 +190,7 @@ async def hits_rows(given: stage.Stage, sides: Sequence[Side]) -> list[Row]:
             if side is sides[0]:
                 slowest.append(1000 * done.quantile(0.99))
     ours = sides[0].name
-    detail = f"{RATE:g} hits a second for {sides[0].seconds:g} s; {served_by()}"
+    detail = f"{RATE:g} hits a second for {sides[0].seconds:g} s"
     rows = [
         measured(f"a hit, p99, {ours}", "ms", slowest, Goal("≤", 250), detail),
         compared(f"CPU of a hit, {ours} / bare ASGI hello", "µs", cpu[ours], cpu["hello"], Goal("≤", 2.5), detail),
@@ -251,7 +243,7 @@ async def _hits(
         sides = [
             Side("track on Google", up.enter_context(served.step("track", folder / "google", on_google)), events.found),
             Side("track embedded", up.enter_context(served.step("track", folder / "embedded", embedded)), kept),
-            Side("hello", up.enter_context(served.bare("bench.bare:hello")), status=200),
+            Side("hello", up.enter_context(served.bare("bench.bare:hello", "track")), status=200),
             Side("naive", up.enter_context(served.flask(ROOT / "bench" / "naive.py", on_google))),
         ]
         for side in sides:
@@ -311,7 +303,7 @@ def main() -> int:
         return 0
     with stage.folder() as folder, emulators(folder) as google:
         parts = sys.argv[1:] or PARTS
-        rows = asyncio.run(measure(google, folder, lambda part: console.print(f"[dim]{part} …[/]"), parts))
+        rows = uvloop.run(measure(google, folder, lambda part: console.print(f"[dim]{part} …[/]"), parts))
     report.show(rows, console)
     RESULTS.parent.mkdir(exist_ok=True)
     report.save(rows, "load", RESULTS)

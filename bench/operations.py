@@ -24,6 +24,7 @@ from shared.adapters.geoip import GeoIp
 from shared.http import Request, Response
 from shared.model import batch, event, tenant
 from shared.model.event import Event
+from shared.model.face import Face, SignUp
 from shared.model.ref import MailRef
 from shared.pages.faces import Faces
 from shared.ports import Merge
@@ -104,7 +105,9 @@ async def _operations(sink: Sink, state: Path, google: Emulators | None) -> _Cou
     await counter.each("a tick with nothing to do (launch)", launch.handle())
     now, links, paths, geo = given.clock.now(), given.links, given.paths, GeoIp.open()
 
-    await given.store.commit([Merge(paths.tenant, tenant.document("Lumen Coffee", letter.IDENTITY, "sheet", "folder"))])
+    face = Face(signup=SignUp(tags=("coffee",))).document()
+    known = tenant.document("Lumen Coffee", letter.IDENTITY, "sheet", "folder") | {"face": face}
+    await given.store.commit([Merge(paths.tenant, known)])
     faces = Faces(given.store, paths, given.clock)
     await faces.get()  # once a minute, whatever comes
     ours = given.store, given.bus, given.clock, links, paths, given.pepper

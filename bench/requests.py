@@ -36,6 +36,7 @@ from shared.adapters.sqlite_bus import SCHEMA
 from shared.adapters.sqlite_file import SqliteFile
 from shared.model import batch, event, tenant
 from shared.model.event import Event
+from shared.model.face import Face, SignUp
 from shared.model.ref import MailRef
 from shared.ports import Create
 from shared.push import STRIPPED
@@ -170,7 +171,9 @@ async def _prepared(state: Path, opened: AsyncExitStack) -> stage.Stage:
         double = await opened.enter_async_context(secret_manager(given.secrets))  # here: a secret is read once
         os.environ["SECRET_MANAGER_EMULATOR_HOST"] = double.address
     opened.push_async_callback(given.close)
-    await given.store.commit([Create(given.paths.tenant, tenant.document("Lumen Coffee", letter.IDENTITY, "sheet", "folder"))])
+    face = Face(signup=SignUp(tags=("coffee",))).document()
+    known = tenant.document("Lumen Coffee", letter.IDENTITY, "sheet", "folder") | {"face": face}
+    await given.store.commit([Create(given.paths.tenant, known)])
     return given
 
 

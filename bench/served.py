@@ -1,4 +1,8 @@
-"""Servers in processes of their own, as they run in production, and what CPU they take."""
+"""Servers in processes of their own, as they run in production, and what CPU they take.
+
+A step runs in the environment of its own lock, and so does what it is compared with: the event loop and the HTTP parser are those that a
+deployment has, whatever else this machine has installed.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from local import processes
 from local.staging import ROOT, stage
 
 _STARTING = 60.0  # seconds at most
 _TICK = os.sysconf("SC_CLK_TCK")
 _BIN = Path(sys.executable).parent
+_SERVED = ("--host", "127.0.0.1", "--port")
 
 
 @dataclass(frozen=True)
@@ -45,15 +51,16 @@ def step(name: str, folder: Path, settings: Mapping[str, str]) -> Iterator[Serve
     """A step as on Cloud Run: its staged folder, functions-framework, gunicorn and one uvicorn worker."""
     staged = folder / name
     stage(name, staged)
-    command = [str(_BIN / "functions-framework"), "--target", name, "--source", "main.py", "--host", "127.0.0.1", "--port"]
+    command = [str(_bin(name) / "functions-framework"), "--target", name, "--source", "main.py", *_SERVED]
     with _running(command, staged, {"FUNCTION_USE_ASGI": "1", "LOG_EXECUTION_ID": "false", **settings}) as served:
         yield served
 
 
 @contextmanager
-def framework(file: Path) -> Iterator[Served]:
-    """An asynchronous function of the file's name, as functions-framework serves it: like `step`, and nothing but the function."""
-    command = [str(_BIN / "functions-framework"), "--target", file.stem, "--source", str(file), "--host", "127.0.0.1", "--port"]
+def framework(file: Path, beside: str) -> Iterator[Served]:
+    """An asynchronous function of the file's name, as functions-framework serves it in the environment of the step `beside`: like `step`,
+    and nothing but the function."""
+    command = [str(_bin(beside) / "functions-framework"), "--target", file.stem, "--source", str(file), *_SERVED]
     with _running(command, ROOT, {"FUNCTION_USE_ASGI": "1", "LOG_EXECUTION_ID": "false"}) as served:
         yield served
 
@@ -61,17 +68,24 @@ def framework(file: Path) -> Iterator[Served]:
 @contextmanager
 def flask(file: Path, settings: Mapping[str, str]) -> Iterator[Served]:
     """A synchronous function of the file's name, as functions-framework serves it: gunicorn, one worker, four threads a core."""
-    command = [str(_BIN / "functions-framework"), "--target", file.stem, "--source", str(file), "--host", "127.0.0.1", "--port"]
+    command = [str(_BIN / "functions-framework"), "--target", file.stem, "--source", str(file), *_SERVED]
     with _running(command, ROOT, settings) as served:
         yield served
 
 
 @contextmanager
-def bare(app: str) -> Iterator[Served]:
-    """An ASGI app ("module:name") under uvicorn alone."""
-    command = [sys.executable, "-m", "uvicorn", app, "--no-access-log", "--log-level", "error", "--lifespan", "off", "--port"]
+def bare(app: str, beside: str = "") -> Iterator[Served]:
+    """An ASGI app ("module:name") under uvicorn alone, in the environment of the step `beside`, or in ours."""
+    python = str((_bin(beside) if beside else _BIN) / "python")
+    command = [python, "-m", "uvicorn", app, "--no-access-log", "--log-level", "error", "--lifespan", "off", "--port"]
     with _running(command, ROOT, {}) as served:
         yield served
+
+
+def _bin(name: str) -> Path:
+    """Of a step's environment, which is made when it is not there. Raises local.environments.Broken."""
+    list(processes.install([name]))
+    return processes.environment(name) / "bin"
 
 
 @contextmanager

@@ -25,11 +25,12 @@ from shared.model.address import sid_of
 from shared.ports import Merge, Store
 
 from . import letter, served, stage
-from .drive import Driven, at_once, at_rate
+from .drive import Driven, at_once, at_rate, crowd
 from .report import Goal, Row, compared, counted, measured
 from .requests import Call
 
 CROWD = 1_000  # at once
+TICK = 60  # seconds, as Cloud Scheduler's
 RATE, SECONDS = 100.0, 60.0
 ROUNDS = 3
 PATIENCE = 300.0  # seconds until all mails have come
@@ -62,35 +63,44 @@ def address(kind: str, n: int) -> str:
 
 async def twin_rows(name: str, folder: Path, **environ: str) -> list[Row]:
     """Goal: no error, nobody without a confirmation, nobody with two; on sqlite p99 < 500 ms."""
-    with browser.twin(folder, TRUSTED_HOPS="1", **environ) as url:
+    rounds = [f"crowd{number}x" for number in range(ROUNDS)]
+    typical, slowest, failed, lost, twice = [], [], 0, 0, 0
+    with browser.twin(folder, TICK, TRUSTED_HOPS="1", **environ) as url:
         await at_once(url, calls("first", 20, "/subscribe"), 4)  # builds the steps
-        done = await at_once(url, calls("crowd", CROWD, "/subscribe"), CROWD)
-        arrived = await _arrived(folder / "mailbox.db", CROWD)
-    lost = CROWD - len(arrived)
-    twice = sum(count > 1 for count in arrived.values())
+        await _arrived(folder / "mailbox.db", "first", 20)
+        for kind in rounds:
+            done = await crowd(url, calls(kind, CROWD, "/subscribe"))
+            typical.append(1000 * done.quantile(0.5))
+            slowest.append(1000 * done.quantile(0.99))
+            failed += len(done.failed)
+            arrived = await _arrived(folder / "mailbox.db", kind, CROWD)
+            lost += CROWD - len(arrived)
+            twice += sum(count > 1 for count in arrived.values())
     goal = Goal("≤", 500) if name == "sqlite" else None
-    detail = f"{CROWD:,} connections at once, the whole twin in one process"
+    detail = f"{CROWD:,} connections at once, at rest before"
+    people = f"of {ROUNDS * CROWD:,}"
     return [
-        measured(f"a sign-up, p50, twin on {name}", "ms", [1000 * done.quantile(0.5)], None, detail),
-        measured(f"a sign-up, p99, twin on {name}", "ms", [1000 * done.quantile(0.99)], goal, detail),
-        counted(f"sign-ups refused, twin on {name}", "sign-ups", len(done.failed), Goal("≤", 0)),
-        counted(f"sign-ups without a confirmation, twin on {name}", "people", lost, Goal("≤", 0)),
-        counted(f"people confirmed twice, twin on {name}", "people", twice, Goal("≤", 0)),
+        measured(f"a sign-up, p50, twin on {name}", "ms", typical, None, detail),
+        measured(f"a sign-up, p99, twin on {name}", "ms", slowest, goal, detail),
+        counted(f"sign-ups refused, twin on {name}", "sign-ups", failed, Goal("≤", 0), people),
+        counted(f"sign-ups without a confirmation, twin on {name}", "people", lost, Goal("≤", 0), people),
+        counted(f"people confirmed twice, twin on {name}", "people", twice, Goal("≤", 0), people),
     ]
 
 
-async def _arrived(mailbox: Path, wanted: int) -> Counter[str]:
+async def _arrived(mailbox: Path, kind: str, wanted: int) -> Counter[str]:
     """Mails by address, once all have come, and a moment later."""
     end = monotonic() + PATIENCE
-    while len(_mails(mailbox)) < wanted and monotonic() < end:
+    while len(_mails(mailbox, kind)) < wanted and monotonic() < end:
         await asyncio.sleep(1)
     await asyncio.sleep(5)  # for one too many
-    return _mails(mailbox)
+    return _mails(mailbox, kind)
 
 
-def _mails(mailbox: Path) -> Counter[str]:
+def _mails(mailbox: Path, kind: str) -> Counter[str]:
     with closing(sqlite3.connect(f"file:{mailbox}?mode=ro", uri=True, timeout=30)) as db:
-        return Counter(address for (address,) in db.execute("SELECT rcpt FROM mail WHERE rcpt LIKE 'crowd%'"))
+        found = db.execute("SELECT rcpt FROM mail WHERE rcpt GLOB ?", (f"{kind}*",))
+        return Counter(address for (address,) in found)
 
 
 # --- the step ---------------------------------------------------------------------------------------------------------
@@ -156,8 +166,8 @@ async def rows(
     if google:
         made += await twin_rows("emulators", folder / "twin-emulators", STACK="emulators")
     with ExitStack() as up:
-        hello = up.enter_context(served.bare("bench.bare:hello"))
-        framework = up.enter_context(served.framework(ROOT / "bench" / "hello.py"))
+        hello = up.enter_context(served.bare("bench.bare:hello", "subscribe"))
+        framework = up.enter_context(served.framework(ROOT / "bench" / "hello.py", "subscribe"))
         for name, (settings, store, found) in stacks.items():
             await prepare(store, given)
             server = up.enter_context(served.step("subscribe", folder / f"signups-{name}", settings))

@@ -280,13 +280,26 @@ class Person:
 
 
 @contextmanager
-def twin(state: Path, **environ: str) -> Iterator[str]:
-    """The URL of a twin in a process of its own that ticks often, on the port that the folder `state` had before. Raises Missed."""
+def twin(state: Path, tick: int = 3, **environ: str) -> Iterator[str]:
+    """The URL of a twin in a process of its own that ticks every `tick` seconds, on the port that the folder `state` had before. Raises
+    Missed."""
     file = state / "port"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(file.read_text()) if file.exists() else probe.getsockname()[1]
-    command = [sys.executable, "-m", "local", "run", "--state", str(state), "--port", str(port), "--tick", "3", "--until-eof"]
+    command = [
+        sys.executable,
+        "-m",
+        "local",
+        "run",
+        "--state",
+        str(state),
+        "--port",
+        str(port),
+        "--tick",
+        str(tick),
+        "--until-eof",
+    ]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ}, stdin=pipe, stdout=pipe, text=True) as running:
         assert running.stdin and running.stdout

@@ -15,7 +15,7 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -102,7 +102,7 @@ class LocalBus:
     """Pushes the messages in the file at `path`. `sign` makes the bearer token for an audience.
 
     `topics` are declared besides those of the subscriptions: publishing to them is allowed and stores nothing. `concurrency` is
-    the most pushes in flight per subscription.
+    the most pushes in flight per subscription; `after` is awaited before each look for more.
     """
 
     def __init__(
@@ -113,7 +113,9 @@ class LocalBus:
         *,
         topics: Sequence[str] = (),
         concurrency: int = 8,
+        after: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._after = after
         self._file = open_file(path)
         self._subscriptions = {subscription.name: subscription for subscription in subscriptions}
         self._topics = {*topics, *(subscription.topic for subscription in subscriptions)}
@@ -200,6 +202,8 @@ class LocalBus:
     async def _pump(self) -> None:
         while True:
             self._wake.clear()
+            if self._after:
+                await self._after()
             try:
                 deliveries = await self._claim()
             except Unavailable as error:

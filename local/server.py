@@ -16,6 +16,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import IO, Any
 
 import aiohttp
@@ -157,7 +158,9 @@ class Twin:
 
     @asynccontextmanager
     async def _listening(self, app: stacks.App) -> AsyncIterator[asyncio.Task[None]]:
-        server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1))
+        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        config.proxy_headers = False  # shared.asgi reads them
+        server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[self._socket]))
         try:
             yield serving
@@ -244,7 +247,8 @@ def dispatch(apps: Mapping[str, stacks.App], rest: stacks.App) -> stacks.App:
         head, slash, _ = scope.get("path", "").lstrip("/").partition("/")
         if head in apps:
             path = scope["path"] if slash else f"/{head}/"
-            await apps[head]({**scope, "root_path": f"/{head}", "path": path}, receive, send)
+            headers = [*scope["headers"], (b"function-execution-id", token_hex(6).encode())]  # as Google's front end does
+            await apps[head]({**scope, "root_path": f"/{head}", "path": path, "headers": headers}, receive, send)
         else:
             await rest(scope, receive, send)
 

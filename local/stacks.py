@@ -18,7 +18,8 @@ from rich.console import Console
 from starlette.routing import BaseRoute
 
 from local.bus import DeadLetter, Delivered, LocalBus, Subscription
-from local.steps import ACK_DEADLINE
+from local.crowd import Crowd
+from local.steps import ACK_DEADLINE, PUBLIC
 from shared.adapters.embedded import FileClock
 from shared.ports import Clock
 
@@ -110,6 +111,7 @@ class Embedded:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._crowd = Crowd()
         self.clock = FileClock(plan.state / "clock")
 
     def endpoint(self, step: str) -> str:
@@ -117,13 +119,15 @@ class Embedded:
 
     @asynccontextmanager
     async def services(self) -> AsyncIterator[Services]:
-        bus = LocalBus(self._plan.state / "bus.db", self._plan.subscriptions(self.endpoint), self._plan.sign)
-        settings = {"STACK": "embedded", "STATE_DIR": str(self._plan.state), "ASSETS_URL": f"{self._plan.url}/assets"}
+        plan = self._plan
+        bus = LocalBus(plan.state / "bus.db", plan.subscriptions(self.endpoint), plan.sign, after=self._crowd.gone)
+        settings = {"STACK": "embedded", "STATE_DIR": str(plan.state), "ASSETS_URL": f"{plan.url}/assets"}
         yield Services(bus, settings)
 
     @asynccontextmanager
     async def steps(self, settings: Mapping[str, str]) -> AsyncIterator[Mapping[str, App]]:
-        yield framework_apps(self._plan.steps)  # they read the twin's own environment
+        apps = framework_apps(self._plan.steps)  # they read the twin's own environment
+        yield apps | {step: self._crowd.counted(apps[step]) for step in PUBLIC}
 
 
 def framework_apps(steps: Sequence[str]) -> dict[str, App]:

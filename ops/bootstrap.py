@@ -32,6 +32,7 @@ from shared.model.paths import Paths
 from shared.ports import Create, Document, Merge, Store
 from shared.stack.store import open_store
 
+from . import fresh
 from .bootstrap_options import IDENTITY, VARIABLES, all_checked, complete, lacking
 from .workspace import NO_STORAGE, ROLES, SHEET, THINGS, Workspace
 
@@ -76,6 +77,9 @@ def bootstrap(
     ] = "",
     hold: Annotated[str, typer.Option(envvar=VARIABLES["hold"], help="Minutes from an approval to the start at least.")] = "",
     update: Annotated[bool, typer.Option(envvar="UPDATE", help="Change a tenant that differs.")] = False,
+    carry: Annotated[
+        bool, typer.Option(envvar="CARRY", help="Take over from the tenant's old Sheet what is still needed: docs/privacy.md.")
+    ] = False,
 ) -> None:
     """Make the workbook, the folder and the tenant, or add what they lack. Exit status 3: something is left for a person to do."""
     given = {
@@ -93,7 +97,7 @@ def bootstrap(
         "hold": hold,
     }
     try:
-        left = asyncio.run(_run(given, tenant, firestore_database, client, token.expanduser(), update))
+        left = asyncio.run(_run(given, tenant, firestore_database, client, token.expanduser(), update, carry))
     except PipelineError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
@@ -105,7 +109,7 @@ def bootstrap(
 
 
 async def _run(
-    options: Mapping[str, str], tenant: str, database: str, client: Path | None, token: Path, update: bool
+    options: Mapping[str, str], tenant: str, database: str, client: Path | None, token: Path, update: bool, carry: bool
 ) -> list[str]:
     """Everything in order; what is left for a person to do. Raises PipelineError, whose text is for the operator."""
     given = all_checked(options)
@@ -132,9 +136,14 @@ async def _run(
     space = Workspace(settings.sheets_endpoint, settings.drive_endpoint, f"{given['project']}/{tenant}")
     run = _Run(given, known, bool(client), update, space, GoogleDrive(settings.drive_endpoint), typer.echo)
     try:
+        if carry:
+            await run.carry(store, paths)
         sheet, folder = await run.workbook(), await run.folder()
         rule = await run.rule()
-        await run.sharing({SHEET: sheet, FOLDER: folder}, rule)
+        ready = await run.sharing({SHEET: sheet, FOLDER: folder}, rule)
+        if carry and not ready:
+            run.say(f"tenant {tenant}: names the old Sheet until that is done")
+            return run.left
         if await run.tenant(store, paths, sheet, folder, rule) and rule:
             await run.approval(store, paths, sheet, rule)
     except Refusal as error:
@@ -213,6 +222,17 @@ class _Run:
         self.left += found.problems
         return sheet
 
+    async def carry(self, store: Store, paths: Paths) -> None:
+        """Fill an empty Sheet with what is still needed of the one that the tenant names."""
+        new = self.given.get("sheet", "")
+        if not self.held or not new:
+            raise BadInput(
+                "A fresh workbook takes the place of an old one: say --sheet, the empty Sheet, of a tenant that is there."
+            )
+        if new != self.held["sheet"]:
+            await self.space.check(new, SHEET)
+            await fresh.carry(self.space, store, paths, self.held["sheet"], new, self.given.get("time-zone", ""), self.say)
+
     async def folder(self) -> str:
         """Its id. A template of any kind with a starter's name, whatever it holds, takes the starter's place."""
         folder, _ = await self._place(FOLDER, f"{self.name}: templates")
@@ -263,8 +283,9 @@ class _Run:
     def _address(self, account: str) -> str:
         return f"{account}@{self.given['project']}.iam.gserviceaccount.com"
 
-    async def sharing(self, files: Mapping[str, str], rule: tenants.Approval | None) -> None:
-        """See that the steps' service accounts can do their work: share as the operator, else say what is missing."""
+    async def sharing(self, files: Mapping[str, str], rule: tenants.Approval | None) -> bool:
+        """See that the steps' service accounts can do their work: share as the operator, else say what is missing; whether nothing is."""
+        before = len(self.left)
         shared = {mime: await self.space.roles(file) for mime, file in files.items()}
         for account, mime, least in NEEDS:
             role = "writer" if rule and mime == SHEET else least  # who may not edit is not shown who else may
@@ -283,6 +304,7 @@ class _Run:
                     self.say(f"{thing}: shared with {address} as {role}")
                 except Refusal as refusal:  # as long as the account does not exist, for one
                     self.left.append(f"{wish}; Google refused it now: {refusal}")
+        return len(self.left) == before
 
     async def tenant(self, store: Store, paths: Paths, sheet: str, folder: str, rule: tenants.Approval | None) -> bool:
         """Create the document, or show what differs from it; whether it says now what it should."""

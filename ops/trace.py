@@ -83,7 +83,7 @@ class Trace:
         if number < len(data["providers"]):
             lines.append(f"  handed to {data['providers'][number]} at {_moment(at * 1000)}")
         if code := data["codes"].get(str(place)):
-            crowded = "  too many confirmations were asked for from one network or to one domain, so it waits"
+            crowded = "  too many such mails were asked for from one network or to one domain, so it waits"
             lines.append(crowded if code == batch.CROWDED else f"  the provider's words: {code}")
         if state == batch.DEFERRED:
             lines.append(f"  it is tried again from {_moment(max(data['not_before'], data['due']))} on")

@@ -97,6 +97,16 @@ class Workspace:
         body = {"name": name, "mimeType": mime, "properties": {_KEY: self._mark}}
         return str((await self._files(lambda files: files.create(body=body, fields="id"), write=True))["id"])
 
+    def book(self, sheet: str) -> Sheets:
+        """Its cells, as the steps see them."""
+        return Sheets(sheet, self._sheets_endpoint)
+
+    async def set_zone(self, sheet: str, zone: str) -> None:
+        """Give a workbook a time zone."""
+        asked = {"updateSpreadsheetProperties": {"properties": {"timeZone": zone}, "fields": "timeZone"}}
+        body = {"requests": [asked]}
+        await self._sheets.call("spreadsheets", lambda books: books.batchUpdate(spreadsheetId=sheet, body=body), write=True)
+
     async def begin(self, sheet: str, zone: str) -> bool:
         """Give a workbook that `make` made its time zone, and its only tab its name, in one call; whether that was still to do."""
         found = await self._sheets.call(

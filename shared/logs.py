@@ -61,14 +61,15 @@ METRICS: Final[Mapping[str, Metric]] = {
     "push_lag": Metric("From publishing a message to handling it", "ms", ("status",)),
     "request_latency": Metric("Public requests that took over a second or failed on our side; no others", "ms", ("status",)),
     "refused": Metric("Webhooks, pushes and ticks without a valid proof of their sender", "1", ("status",)),
-    "confirmations_held": Metric(
-        "Confirmations that wait: too many were asked for from one network, to one domain, or to spellings of one mailbox",
+    "single_mails_held": Metric(
+        "Confirmations and links that wait: too many were asked for from one network, to one domain, or to one mailbox's spellings",
         "1",
         ("kind",),
     ),
     "dead_tokens": Metric("Links whose proof does not hold, or no longer", "1", ("kind",)),
     "captchas_unchecked": Metric("Sign-ups let through because their CAPTCHA could not be judged", "1", ("kind",)),
     "sign_ups_unproven": Metric("Form posts that proved nothing and were asked for one more click", "1", ("kind",)),
+    "tags_refused": Metric("Tags that sign-ups named and the Settings do not let them set", "1", ("kind",)),
     "sign_ups_held_off": Metric("Sign-ups told to come again because too many came at once", "1"),
     "replays": Metric("Callbacks of providers that had been taken before, and published nothing", "1", ("provider",)),
     "import_accepted": Metric("Rows of the Import tab that were taken in", "1"),

@@ -322,7 +322,8 @@ class Sheet(Protocol):
         """Give tabs their looks in one call that writes, all or nothing; from then on `workbook` says that they wear `version`.
 
         Only what is absent is added: a note, width, dropdown, format, protection, freeze, banding, colour rule or chart that is
-        there stays. A tab that is not there is made when its look has `lines`, else left out.
+        there stays. A tab that is not there is made when its look has `lines`, else left out; one that is gets rows for those that are
+        `fresh`.
         """
         ...
 

@@ -9,7 +9,7 @@ locals {
     campaigns    = { active = "ASCENDING" }
     console      = {}
     consents     = {}
-    deliveries   = { labels = "CONTAINS" }
+    deliveries   = { first_at = "ASCENDING", labels = "CONTAINS" } # first_at grows: only mails of the system's own have it
     endpoints    = {}
     erasures     = { due = "ASCENDING", told = "ASCENDING" }
     lifts        = {}

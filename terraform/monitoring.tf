@@ -16,10 +16,11 @@ locals {
     push_lag           = { description = "From publishing a message to handling it", unit = "ms", labels = ["status"] }
     request_latency    = { description = "Public requests that took over a second or failed on our side; no others", unit = "ms", labels = ["status"] }
     refused            = { description = "Webhooks, pushes and ticks without a valid proof of their sender", unit = "1", labels = ["status"] }
-    confirmations_held = { description = "Confirmations that wait: too many were asked for from one network, to one domain, or to spellings of one mailbox", unit = "1", labels = ["kind"] }
+    single_mails_held  = { description = "Confirmations and links that wait: too many were asked for from one network, to one domain, or to one mailbox's spellings", unit = "1", labels = ["kind"] }
     dead_tokens        = { description = "Links whose proof does not hold, or no longer", unit = "1", labels = ["kind"] }
     captchas_unchecked = { description = "Sign-ups let through because their CAPTCHA could not be judged", unit = "1", labels = ["kind"] }
     sign_ups_unproven  = { description = "Form posts that proved nothing and were asked for one more click", unit = "1", labels = ["kind"] }
+    tags_refused       = { description = "Tags that sign-ups named and the Settings do not let them set", unit = "1", labels = ["kind"] }
     sign_ups_held_off  = { description = "Sign-ups told to come again because too many came at once", unit = "1", labels = [] }
     replays            = { description = "Callbacks of providers that had been taken before, and published nothing", unit = "1", labels = ["provider"] }
     import_accepted    = { description = "Rows of the Import tab that were taken in", unit = "1", labels = [] }

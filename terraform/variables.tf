@@ -188,7 +188,7 @@ variable "conversion_domains" {
 }
 
 variable "retention_days" {
-  description = "What is noted of each mail (opens, clicks, bounces) is kept so long after its campaign has ended; the sums stay. 0: for ever."
+  description = "What is noted of each mail (opens, clicks, bounces) is kept so long after its campaign has ended, of a confirmation and the like after it was first heard of; the sums stay. 0: for ever."
   type        = number
   default     = 730
   validation {

@@ -6,14 +6,14 @@ The token in a mail is the same for all its readers: whoever gets it forwarded c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from shared import http
-from shared.errors import BadToken
+from shared.errors import BadToken, NotFound, Unavailable
 from shared.http import Request, Response
 from shared.links import Links
 from shared.logs import metric
@@ -25,11 +25,14 @@ from shared.ports import Clock, Objects, Store
 
 from . import feed, view
 from .conditional import answer
-from .held import Held
-from .listing import Listing
+from .held import FOR_EVER, Held
+from .leaves import ROOM, YEAR, YEARS, Leaf, Leaves
+from .listing import Campaigns, Entry, Listing, ordered
 
 PAGES: Final = Pages(Path(__file__).parent / "pages")
 PUBLIC: Final = "public, max-age=300"
+VOLUMES: Final = 128  # kept in a process: 10,000 campaigns in one language are 100, of 50 KB
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,15 @@ class Archive:
         return Held(self.clock, 1)
 
     @cached_property
-    def _views(self) -> Held[view.View | None]:
+    def _volumes(self) -> Held[Campaigns]:
+        return Held(self.clock, VOLUMES, FOR_EVER)
+
+    @cached_property
+    def _campaigns(self) -> Held[view.Views]:
+        return Held(self.clock, view.CAMPAIGNS)
+
+    @cached_property
+    def _pages(self) -> Held[bytes | None]:
         return Held(self.clock, view.KEPT)
 
     async def handle(self, request: Request) -> Response:
@@ -62,22 +73,49 @@ class Archive:
             return await self._view(shown, request)
         if not shown.tenant.face.archive:
             return self._lost(shown, request)
-        listing = await self._listings.get("", self._listing)
-        return self._feed(shown, request, listing) if request.path else self._list(shown, request, listing)
+        return await (self._feed(shown, request) if request.path else self._list(shown, request))
+
+    # --- what is public ---
+
+    async def _with(self, work: Callable[[Listing], Awaitable[T]]) -> T:
+        """What is made of the listing: of the newest, when one of its volumes is replaced meanwhile. Raises Unavailable."""
+        for _ in range(2):
+            listing = await self._listings.get("", self._listing)
+            try:
+                return await work(listing)
+            except NotFound:
+                self._listings.forget("", listing)
+        raise Unavailable("the archive", "a volume is not there")
 
     async def _listing(self) -> Listing:
         found = await self.store.get(self.paths.archive)
         return Listing.of(found.data if found else {})
 
+    async def _volume(self, number: int) -> Campaigns:
+        async def read() -> Campaigns:
+            found = await self.store.get(self.paths.archive_volume(number))
+            campaigns = ordered(found.data if found else {})
+            if not campaigns:
+                raise NotFound(f"volume {number}")
+            return campaigns
+
+        return await self._volumes.get(number, read)
+
     # --- the list ---
 
-    def _list(self, shown: Shown, request: Request, listing: Listing) -> Response:
+    async def _list(self, shown: Shown, request: Request) -> Response:
         language = PAGES.language(shown, request, "archive")
+
+        async def read(listing: Listing) -> tuple[Leaf | None, tuple[str, ...]]:
+            years = listing.years[:YEARS] if len(listing.years) > 1 else ()
+            room = ROOM - len(shown.tenant.face.logo) - YEAR * len(years)
+            return await Leaves(listing, self._volume, language, room).asked(request.query), years
+
+        leaf, years = await self._with(read)
+        return self._lost(shown, request) if leaf is None else self._drawn(shown, request, language, leaf, years)
+
+    def _drawn(self, shown: Shown, request: Request, language: str, leaf: Leaf, years: tuple[str, ...]) -> Response:
         texts = {key: PAGES.text(language, key) for key in ("months", "date")}
-        pages = listing.pages(language, len(shown.tenant.face.logo))
-        number = request.query.get("page", "1")
-        if number not in map(str, range(1, len(pages) + 1)):
-            return self._lost(shown, request)
         items = [
             {
                 "href": _path(self.links, self.links.view(one.id, one.spoken)),
@@ -86,11 +124,10 @@ class Archive:
                 "day": one.day,
                 "date": _date(one.day, texts),
             }
-            for one in pages[int(number) - 1]
+            for one in leaf.entries
         ]
-        kept = f"lang={language}&" if "lang" in request.query else ""
-        older = f"?{kept}page={int(number) + 1}" if int(number) < len(pages) else ""
-        newer = f"?{kept}page={int(number) - 1}" if int(number) > 1 else ""
+        kept = f"?lang={language}&" if "lang" in request.query else "?"
+        older, newer = (f"{kept}{query}" if query else "" for query in (leaf.older, leaf.newer))
         own = self._feed_of(language if "lang" in request.query else "")
         drawn = PAGES.draw(
             shown,
@@ -100,6 +137,7 @@ class Archive:
             items=items,
             older=older,
             newer=newer,
+            years={year: f"{kept}year={year}" for year in years},
             feed=own,
             sign_up=self._at("subscribe"),
         )
@@ -111,9 +149,14 @@ class Archive:
 
     # --- the feed ---
 
-    def _feed(self, shown: Shown, request: Request, listing: Listing) -> Response:
+    async def _feed(self, shown: Shown, request: Request) -> Response:
         asked, own = request.query.get("lang", ""), shown.tenant.identity.language.lower()
-        language = suiting(asked, {*OWN, *listing.languages}) or own
+
+        async def read(listing: Listing) -> tuple[Listing, str, list[Entry]]:
+            language = suiting(asked, {*OWN, *listing.languages}) or own
+            return listing, language, await Leaves(listing, self._volume, language).newest(feed.MOST)
+
+        listing, language, entries = await self._with(read)
         channel = feed.Channel(
             title=shown.tenant.name,
             about=PAGES.text(language, "archive.intro", brand=shown.tenant.name),
@@ -125,7 +168,7 @@ class Archive:
         domain = shown.tenant.identity.list_domain
         items = [
             feed.Item(f"{one.id}@{domain}", self.links.view(one.id, one.spoken), one.subject, one.about, one.at)
-            for one in listing.entries(language)[: feed.MOST]
+            for one in entries
         ]
         headers = {"cache-control": PUBLIC, "x-content-type-options": "nosniff"}
         return answer(request, Response(200, feed.rss(channel, items), feed.TYPE, headers), listing.changed_at)
@@ -138,13 +181,13 @@ class Archive:
         except BadToken:
             metric("an archive link that is not ours", {"dead_tokens": 1}, "WARNING", kind="view")
             return self._lost(shown, request)
-        language = request.query.get("lang", "").lower()[:35] or spoken
-        read = lambda: view.found(self.store, self.objects, self.paths, campaign, language)  # noqa: E731
-        found = await self._views.get((campaign, language), read)
-        if found is None:
+        views = await self._campaigns.get(campaign, lambda: view.found(self.store, self.paths, campaign))
+        name = views.objects.get(suiting(request.query.get("lang") or spoken, views.objects))
+        page = await self._pages.get(name, lambda: view.page(self.objects, name)) if name else None
+        if page is None:
             return PAGES.draw(shown, request, "message.html", 404, name="unshown", again="")
-        indexed = found.public and shown.tenant.face.archive
-        return answer(request, view.response(found, self.links.base, indexed))
+        indexed = views.public and shown.tenant.face.archive
+        return answer(request, view.response(page, self.links.base, indexed))
 
     # --- both ---
 

@@ -1,18 +1,17 @@
-"""The campaigns that are public, as launch keeps them in one document (functions/launch/listing.py)."""
+"""The campaigns that are public, as launch keeps them (functions/launch/volumes.py): the newest in one document, older ones in volumes."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, TypeAlias
 
 from shared.links import NO_LANGUAGE
 from shared.pages.languages import suiting
 
-PAGE: Final = 50  # mails on a page
-FEW: Final = 5  # on each, whatever else is there
-ROOM: Final = 12_500  # bytes of the list and the logo: a page has to stay below 20 KB
-ITEM: Final = 190  # bytes of an item without its subject
+Place: TypeAlias = tuple[int, str]  # -at (ms) and id: in this order campaigns are listed
+Campaigns: TypeAlias = "tuple[tuple[Place, Mapping[str, Any]], ...]"  # as in a document, in this order
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,41 +25,44 @@ class Entry:
     subject: str
     about: str
 
+    @property
+    def place(self) -> Place:
+        return -self.at, self.id
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """`campaigns`: as in the document, the newest first; `languages`: all that one of them is in."""
+    """The first document. `volumes`: first place and number of each; `years`: that campaigns are of; both with the newest first.
+    `languages`: all that one of the newest campaigns is in."""
 
-    campaigns: tuple[tuple[str, Mapping[str, Any]], ...]
+    campaigns: Campaigns
+    volumes: tuple[tuple[Place, int], ...]
     changed_at: int
+    years: tuple[str, ...]
     languages: frozenset[str]
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Listing:
         """What the document says, {} where there is none."""
-        found = sorted(data.get("campaigns", {}).items(), key=lambda item: (-item[1]["at"], item[0]))
-        spoken = frozenset(language for _, one in found for language in one["languages"])
-        return cls(tuple(found), data.get("changed_at", 0), spoken - {NO_LANGUAGE})
+        campaigns, volumes = ordered(data), data.get("volumes", [])
+        spoken = frozenset(language for _, one in campaigns for language in one["languages"])
+        years = {one["day"][:4] for _, one in campaigns}.union(*(volume["years"] for volume in volumes))
+        places = tuple(((-one["at"], one["id"]), one["number"]) for one in volumes)
+        return cls(campaigns, places, data.get("changed_at", 0), tuple(sorted(years, reverse=True)), spoken - {NO_LANGUAGE})
 
-    def entries(self, language: str) -> list[Entry]:
-        """All of them, each in the language that suits."""
-        found = []
-        for id, one in self.campaigns:
-            spoken = suiting(language, one["languages"].keys() - {NO_LANGUAGE})
-            subject, about = one["languages"][spoken or NO_LANGUAGE]
-            found.append(Entry(id, one["at"], one["day"], spoken, subject, about))
-        return found
+    def volume(self, place: Place) -> int:
+        """The index of the volume where this place is, -1 for the first document."""
+        return bisect_right([first for first, _ in self.volumes], place) - 1
 
-    def pages(self, language: str, logo: int) -> list[list[Entry]]:
-        """The same, page by page: [[]] for none. `logo`: the bytes that it takes of each page."""
-        pages: list[list[Entry]] = [[]]
-        room = ROOM - logo
-        left = room
-        for entry in self.entries(language):
-            size = ITEM + len(entry.subject.encode())
-            if len(pages[-1]) >= PAGE or (left < size and len(pages[-1]) >= FEW):
-                pages.append([])
-                left = room
-            pages[-1].append(entry)
-            left -= size
-        return pages
+
+def ordered(data: Mapping[str, Any]) -> Campaigns:
+    """A document's campaigns, the newest first."""
+    found = (((-one["at"], id), one) for id, one in data.get("campaigns", {}).items())
+    return tuple(sorted(found, key=lambda one: one[0]))
+
+
+def entry(place: Place, one: Mapping[str, Any], language: str) -> Entry:
+    """A campaign in the language that suits."""
+    spoken = suiting(language, one["languages"].keys() - {NO_LANGUAGE})
+    subject, about = one["languages"][spoken or NO_LANGUAGE]
+    return Entry(place[1], one["at"], one["day"], spoken, subject, about)

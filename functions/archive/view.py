@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,39 +10,39 @@ from shared.errors import NotFound
 from shared.http import Response
 from shared.logs import log
 from shared.model.paths import Paths
-from shared.pages.languages import suiting
 from shared.ports import Objects, Store
 
 KEPT: Final = 32  # pages in a process: one is 2 MB at most
+CAMPAIGNS: Final = 1_000  # that a process knows the pages of
 CACHED: Final = "private, max-age=86400"  # it was frozen; longer would outlast a key that was disabled
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """`public`: it is in the archive."""
+class Views:
+    """A campaign's mail: `objects`, the page in each language, "" for that of everybody else; `public`: it is in the archive."""
 
-    page: bytes
+    objects: Mapping[str, str]
     public: bool
 
 
-async def found(store: Store, objects: Objects, paths: Paths, campaign: str, language: str) -> View | None:
-    """A campaign's mail in the language that suits, else in that of everybody else; None for a campaign that has not begun, or whose
-    mail says nothing without a reader. A read and an object. Raises Unavailable."""
+async def found(store: Store, paths: Paths, campaign: str) -> Views:
+    """Of a campaign; without objects where it has not begun, or its mail says nothing without a reader. A read. Raises Unavailable."""
     document = await store.get(paths.campaign(campaign), ["mail", "public"])
     mail = document.data.get("mail", {}) if document else {}
-    views = {code: one["view"] for code, one in {"": mail, **mail.get("languages", {})}.items() if "view" in one}
-    view = views.get(suiting(language, views))
-    if document is None or view is None:
-        return None
+    objects = {code: one["view"]["object"] for code, one in {"": mail, **mail.get("languages", {})}.items() if "view" in one}
+    return Views(objects, document is not None and document.data.get("public") == "shown")
+
+
+async def page(objects: Objects, name: str) -> bytes | None:
+    """The page, None when it is gone. Raises Unavailable."""
     try:
-        page = await objects.get(view["object"])
+        return await objects.get(name)
     except NotFound:
-        log("ERROR", "the public version is gone", campaign=campaign, object=view["object"])
+        log("ERROR", "the public version is gone", object=name)
         return None
-    return View(page, document.data.get("public") == "shown")
 
 
-def response(view: View, base: str, indexed: bool) -> Response:
+def response(page: bytes, base: str, indexed: bool) -> Response:
     """The mail as a page of its own. Its text is a stranger's: whatever it holds, nothing of it runs, is sent or frames, and it is in an
     origin of its own; a reader's click may lead away. `base`: the public address, whose pictures the twin serves without TLS."""
     pictures = f" {base}" if base.startswith("http:") else ""
@@ -59,4 +60,4 @@ def response(view: View, base: str, indexed: bool) -> Response:
     }
     if not indexed:
         headers["x-robots-tag"] = "noindex"
-    return Response(200, view.page, "text/html; charset=utf-8", headers)
+    return Response(200, page, "text/html; charset=utf-8", headers)

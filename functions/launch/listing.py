@@ -1,15 +1,11 @@
-"""The public archive: which campaigns are in it is one small document, so that a list of all of them costs one read.
+"""The public archive: which campaigns are in it, back to the first of them.
 
-console/archive
-    campaigns   id -> {at (ms), day ("2026-12-31", where the workbook is), languages: {language, "-" for everybody else: [subject, about]}}
-    changed_at  when it last changed (ms)
-
-It is written in one commit with the campaign whose row says so: when the campaign begins, and later when the cell changes.
+A campaign is put there (see `volumes`) in one commit with the document that says so: when it begins, and later when the cell of its row
+changes.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,12 +14,11 @@ from shared.links import NO_LANGUAGE
 from shared.model.campaign import answered
 from shared.model.moments import moment
 from shared.model.paths import Paths
-from shared.ports import Create, Document, Merge, Store, Write
+from shared.ports import Document, Store, Write
 
 from .rows import Row, is_public
+from .volumes import placed
 
-MOST: Final = 200  # campaigns in it, the newest
-SIZE: Final = 600_000  # bytes, about: 1 MiB is the most that Firestore keeps in one document
 SHOWN: Final = "shown"
 HIDDEN: Final = "hidden"
 LISTED: Final = "It is in the public archive now."
@@ -33,9 +28,9 @@ UNAPPROVED: Final = "It was not public when it was approved, so it stays out of 
 
 
 async def shown(store: Store, paths: Paths, id: str, data: Mapping[str, Any], now: int) -> list[Write]:
-    """Puts a campaign with this document into the archive; [] when it has no public version. One read. Raises Unavailable."""
+    """Puts a campaign with this document into the archive; [] when it has no public version. Raises Unavailable."""
     listed = _entry(data)
-    return [await _written(store, paths, id, listed, now)] if listed else []
+    return await placed(store, paths, id, data["frozen_at"], listed, now) if listed else []
 
 
 async def changed(
@@ -54,7 +49,7 @@ async def changed(
     if wanted == (before == SHOWN):
         return {}, []
     if not wanted:
-        return {"public": HIDDEN, **answered(UNLISTED, now)}, [await _written(store, paths, row.id, {}, now)]
+        return {"public": HIDDEN, **answered(UNLISTED, now)}, await placed(store, paths, row.id, data["frozen_at"], {}, now)
     if approval and not before:
         return answered(UNAPPROVED, now), []
     writes = await shown(store, paths, row.id, data, now)
@@ -78,23 +73,3 @@ def _entry(data: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     languages = {language: [view["subject"], view["about"]] for language, view in views.items() if view}
     return {"at": data["frozen_at"], "day": moment(data["frozen_at"], data.get("zone", ""))[:10], "languages": languages}
-
-
-async def _written(store: Store, paths: Paths, id: str, listed: Mapping[str, Any], now: int) -> Write:
-    """The archive with this campaign as `listed`, {} for without it."""
-    found = await store.get(paths.archive)
-    campaigns = {**(found.data["campaigns"] if found else {}), id: listed}
-    data = {"campaigns": newest({id: one for id, one in campaigns.items() if one}), "changed_at": now}
-    return Merge(paths.archive, data, if_version=found.version) if found else Create(paths.archive, data)
-
-
-def newest(campaigns: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Those of them that there is room for."""
-    found: dict[str, Mapping[str, Any]] = {}
-    size = 0
-    for id, one in sorted(campaigns.items(), key=lambda item: (-item[1]["at"], item[0]))[:MOST]:
-        size += len(id) + len(json.dumps(one, ensure_ascii=False).encode())
-        if size > SIZE:
-            break
-        found[id] = one
-    return found

@@ -1,4 +1,5 @@
-"""What is noted of each mail (shared/model/event.py) goes some time after its campaign has ended; the sums stay.
+"""What is noted of each mail (functions/record/handler.py) goes some time after its campaign has ended; the sums stay. Campaigns of the
+system's own mails never end: see single_mails.py.
 
 Before anything is deleted the campaign's figures are counted a last time and kept in its document (`headlines`), with the time
 (`purged_at`): from then on Results and report go by what is kept. report is left QUIET to end what it had begun. A late click makes a
@@ -8,7 +9,7 @@ new document, which the next day's look takes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from shared.model.paths import Paths
 from shared.ports import Delete, Document, Merge, Store
 
 from .gone import PAGE, write
+from .single_mails import purge
 
 DAY: Final = 86_400_000  # ms
 QUIET: Final = 600_000  # ms: longer than a tick of report
@@ -25,20 +27,31 @@ _FIELDS: Final = ["state", "active", "frozen_at", "answered_at", "purged_at"]
 
 @dataclass(frozen=True)
 class Deliveries:
-    """`kept`: ms after the end, 0 for ever. `console/privacy` holds `deliveries`: {after: the last campaign looked at, day: the last day
-    (since the epoch) that is done}."""
+    """`kept`: ms after the end, and of a mail of the system's own after it was first heard of; 0 for ever. `console/privacy` holds
+    `deliveries`: {after: the last campaign looked at, day: the last day (since the epoch) that is done}, and `single_mails`: {day}."""
 
     store: Store
     paths: Paths
     kept: int
 
     async def run(self, now: int, late: Callable[[], bool]) -> Counter[str]:
-        """Go on with today's look at all campaigns. A read when it is done. Raises Unavailable, Conflict."""
+        """Go on with today's look at the system's mails and at all campaigns. A read when it is done. Raises Unavailable, Conflict."""
         done = Counter[str]()
-        held = await self.store.get(self.paths.privacy, ["deliveries"]) if self.kept else None
-        state = (held.data.get("deliveries") if held else None) or {}
-        if not self.kept or state.get("day") == now // DAY:
+        if not self.kept:
             return done
+        held = await self.store.get(self.paths.privacy, ["deliveries", "single_mails"])
+        state = held.data if held else {}
+        if state.get("single_mails", {}).get("day") != now // DAY:
+            done["single_deliveries"], whole = await purge(self.store, self.paths, now - self.kept, late)
+            if not whole:
+                return done
+            await self.store.commit([Merge(self.paths.privacy, {"single_mails": {"day": now // DAY}})])
+        if state.get("deliveries", {}).get("day") != now // DAY:
+            done += await self._campaigns(state.get("deliveries", {}), now, late)
+        return done
+
+    async def _campaigns(self, state: Mapping[str, Any], now: int, late: Callable[[], bool]) -> Counter[str]:
+        done = Counter[str]()
         after, waiting = state.get("after", ""), False
         while not late():
             page = await self.store.page(self.paths.campaigns, after=after, limit=PAGE, fields=_FIELDS)

@@ -28,7 +28,8 @@ DAY = 86_400_000  # ms
 
 @dataclass(frozen=True)
 class Privacy:
-    """The step's dependencies. `retention`: days that deliveries are kept after their campaign has ended, 0 for ever."""
+    """The step's dependencies. `retention`: days that deliveries are kept after their campaign has ended, those of the system's
+    own mails after they were first heard of; 0 for ever."""
 
     store: Store
     objects: Objects

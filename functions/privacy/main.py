@@ -22,7 +22,8 @@ SHORTEST = 30  # days: the figures of a campaign move until then
 
 @dataclass(frozen=True, kw_only=True)
 class Config(config.Pushed):
-    """`retention_days`: deliveries are kept so long after their campaign has ended, 0 for ever."""
+    """`retention_days`: deliveries are kept so long after their campaign has ended, those of the system's own mails after they were
+    first heard of; 0 for ever."""
 
     retention_days: int = 730
 

@@ -11,6 +11,7 @@ A delivery document holds, of one mail:
     labels      each type, with its label ("opened.human"), and a bounce's class ("bounced.hard", "bounced.soft", "bounced.other");
                 COUNTED when reports break it down
     {type}_at, {type}_{label}_at, bounced_{class}_at    the first time (ms)
+    first_at    of the system's own mails: when something was first heard of it (ms). privacy deletes by it
     hits        what people, and machines taken for people, opened and clicked, see shared/model/hits.py; cities: of people's clicks
     codes       SMTP's or the provider's; reasons: why hits were labelled; providers: who told of it
     conversions {digest of the order's id, or of the time without one: {at: the first time (ms), currency: the largest value}}; values in
@@ -30,7 +31,7 @@ from shared.errors import Conflict, Unavailable
 from shared.model.event import Event
 from shared.model.hits import COUNTED, counted, noted, overruling
 from shared.model.hits import settled as without_machines
-from shared.model.paths import Paths
+from shared.model.paths import SYSTEM, Paths
 from shared.model.subscriber import engaged, overruled, suppress
 from shared.model.suppression import settled, soft_bounced
 from shared.ports import ArrayUnion, Maximum, Merge, Minimum, Store, Write
@@ -96,7 +97,7 @@ def writes(paths: Paths, event: Event) -> list[Write]:
     """What the event adds to the delivery, and to the subscriber and the suppression where it says something of them."""
     mail = event.mail
     source = f"mail of {mail.campaign}"
-    found: list[Write] = [Merge(paths.delivery(mail.campaign, mail.delivery), _timeline(event))]
+    found: list[Write] = [Merge(paths.delivery(mail.campaign, mail.delivery), _timeline(event, mail.campaign in SYSTEM))]
     if event.type == "bounced" and event.hard:
         found += suppress(paths, mail.sid, "hard_bounce", source, event.at)
     elif event.type == "bounced" and event.counts:
@@ -115,9 +116,9 @@ def writes(paths: Paths, event: Event) -> list[Write]:
     return found
 
 
-def _timeline(event: Event) -> dict[str, Any]:
+def _timeline(event: Event, single: bool) -> dict[str, Any]:
     kind: str = event.label
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = {"first_at": Minimum(event.at)} if single else {}
     if event.type == "bounced":
         kind = "hard" if event.hard else "soft" if event.counts else "other"
         data["bounced_at"] = Minimum(event.at)

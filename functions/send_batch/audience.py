@@ -69,7 +69,7 @@ class Audience:
 
     def judge(self, subscriber: Mapping[str, Any] | None) -> int:
         """HANDED when the mail should go, else the end state."""
-        if subscriber is None or not self._address(subscriber):
+        if subscriber is None or not self.address(subscriber):
             return batch.SKIPPED_LEFT
         reasons = set(subscriber.get("suppressed") or ())
         if self.campaign == CONFIRM:
@@ -93,16 +93,16 @@ class Audience:
         """What the template may use. A confirmation gets nothing that a visitor typed."""
         if self.campaign == CONFIRM:
             url = links.confirm(sid, self.consent, self.key, now + CONFIRM_LASTS)
-            return Recipient(self.ref(sid), self._address(subscriber), {}, {"confirm_url": url})
+            return Recipient(self.ref(sid), self.address(subscriber), {}, {"confirm_url": url})
         fields = {
             "name": subscriber.get("name", ""),
             "language": subscriber.get("language", ""),
             "country": country_of(subscriber),
             "tags": subscriber.get("tags", []),
         }
-        return Recipient(self.ref(sid), self._address(subscriber), fields, {}, now)
+        return Recipient(self.ref(sid), self.address(subscriber), fields, {}, now)
 
-    def _address(self, subscriber: Mapping[str, Any]) -> str:
+    def address(self, subscriber: Mapping[str, Any]) -> str:
         """Where the mail goes: a confirmation to the spelling that waits for it, everything else to the confirmed one."""
         asked = subscriber.get("asked") if self.campaign == CONFIRM else ""
         return str(asked or subscriber.get("address") or "")

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.errors import BadInput, BadTemplate, Conflict, NotFound, Unavailable
 from shared.links import Links
@@ -31,7 +31,7 @@ from .audience import Audience
 from .ending import Ending
 from .hand_over import BROKEN
 from .ledger import Ledger, Lost
-from .limits import Limits
+from .limits import LIMITED, Limits
 from .mails import Mails
 from .policy import Policy, Quiet
 from .routes import Routes
@@ -39,6 +39,17 @@ from .run import CAREFUL, STATES, Pace, Run
 from .turn import Turn
 
 _NAME = re.compile(r"(?:r[1-9]-)?[0-9a-f]{1,32}(?:\.[A-Za-z0-9-]{1,40})?")
+
+
+class Asked(NamedTuple):
+    """For which sign-up a single mail is, or from which network it was asked for; "" where the message does not say."""
+
+    consent: str
+    network: str
+
+    def differs(self, source: Mapping[str, Any]) -> bool:
+        """From what a batch is for. A message of the tick's says no more than the batch."""
+        return any(self) and self != (source.get("consent", ""), source.get("network", ""))
 
 
 class _Unheard:
@@ -67,24 +78,26 @@ class SendBatch:
     lanes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))  # windows under way at once in this process
 
     async def handle(self, message: Mapping[str, Any]) -> None:
-        """Work on `{campaign, batch, consent?}`. Raises BadInput for a message of no batch (it ends as a dead letter)."""
+        """Work on `{campaign, batch, consent?, network?}`. Raises BadInput for a message of no batch (it ends as a dead letter)."""
         await self.links.tokens.fresh()
-        campaign, name, consent = message.get("campaign"), message.get("batch"), message.get("consent", "")
-        if not (isinstance(campaign, str) and isinstance(name, str) and isinstance(consent, str)):
+        campaign, name = message.get("campaign"), message.get("batch")
+        asked = Asked(message.get("consent", ""), message.get("network", ""))
+        if not (isinstance(campaign, str) and isinstance(name, str) and all(isinstance(text, str) for text in asked)):
             raise BadInput("not a send request")
         if not (CAMPAIGN_ID.fullmatch(campaign) and _NAME.fullmatch(name)):
             raise BadInput("not a send request")
         step = replace(self, paths=MailTests.of(self.paths), bus=_Unheard()) if campaign == TEST else self
         with self.ending.stop(time.monotonic() + self.pace.budget / 1000) as stopping:
             try:
-                run = await step._begin(campaign, name, consent, stopping)
+                run = await step._begin(campaign, name, asked, stopping)
                 if run:
                     await Turn(step, run).work()
-                    run.counted()
+                    if not run.in_vain:
+                        run.counted()
             except Lost:
                 log("INFO", "another worker has this batch", campaign=campaign, batch=name)
 
-    async def _begin(self, campaign: str, name: str, consent: str, stopping: Stop) -> Run | None:
+    async def _begin(self, campaign: str, name: str, asked: Asked, stopping: Stop) -> Run | None:
         """Read what is needed; None when there is nothing to do now."""
         single = campaign in SYSTEM
         path = self.paths.batch(campaign, name)
@@ -96,12 +109,15 @@ class SendBatch:
             raise BadInput("no such batch")
         if found and found.data["state"] != "open":
             if campaign == CONFIRM and "-" not in key and await self._left_since(sid, found):
-                return await self._begin(campaign, f"{name}-again", consent, stopping)
+                return await self._begin(campaign, f"{name}-again", asked, stopping)
             return None
-        fresh = batch.single(sid, consent, now)
+        fresh = batch.single(sid, asked.consent, now, asked.network)
         ledger = Ledger(self.store, path, found, fresh, secrets.token_hex(8), self.pace.lease)
-        if ledger.lease_until > now or ledger.not_before > now:
+        elsewhere = bool(ledger.crowded_since) and asked.differs(ledger.source)
+        if ledger.lease_until > now or (ledger.not_before > now and not elsewhere):
             return None
+        if elsewhere:
+            ledger.asked_anew(fresh["source"])
         before = batch.tally(ledger.states)
         await self._ask_about(campaign, ledger, ledger.take_over(), key if single else ledger.key)
         if plan is None or "mail" not in plan.data:
@@ -143,7 +159,8 @@ class SendBatch:
             quiet=None if single else Quiet.of(data),
             contacts=None if single else await self._policy.contacts(data, ledger.source, batch.sids(ledger.roster), now),
             ask_seldom=partial(self._policy.seldom, campaign, data, ledger.source, batch.sids(ledger.roster), ledger.key),
-            limits=self._limits if campaign == CONFIRM else None,
+            limits=self._limits if campaign in LIMITED else None,
+            elsewhere=elsewhere,
             before=before,
         )
 

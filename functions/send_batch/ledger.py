@@ -4,7 +4,7 @@ write when a reply was lost."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.errors import Conflict, Unavailable
@@ -53,6 +53,16 @@ class Ledger:
     def held(self) -> bool:
         """Whether this worker has written, and so holds the lease."""
         return self._seq > 0
+
+    @property
+    def crowded_since(self) -> int:
+        """Since when (ms) a single mail waits because too many were asked for; 0 when it does not."""
+        return self.refused.get("0", 0) if self.codes.get("0") == batch.CROWDED else 0
+
+    def asked_anew(self, source: Mapping[str, Any]) -> None:
+        """From the next write on a later request for the same single mail stands for this one."""
+        self.source = dict(source)
+        self._fresh = {**self._fresh, "source": self.source}
 
     def take_over(self) -> list[int]:
         """A worker died after handing its window over: those mails are `unknown`, never resent. Returns where they stand."""
@@ -132,8 +142,12 @@ class Ledger:
         self.state = "open" if waiting else "done"
         due = max(now, not_before) if waiting else batch.NEVER
         leftover = any(grant["mails"] for grant in self.grants.values())
-        changes = {"lease_until": 0, "not_before": not_before, "due": due, "leftover": leftover}
-        await self._save(changes if waiting else changes | {"ended_at": now})
+        changes: dict[str, Any] = {"lease_until": 0, "not_before": not_before, "due": due, "leftover": leftover}
+        if not waiting:
+            changes["ended_at"] = now
+            if "network" in self.source:  # nobody needs to know any more who asked
+                changes["source"] = {name: value for name, value in self.source.items() if name != "network"}
+        await self._save(changes)
 
     async def _save(self, changes: dict[str, Any]) -> None:
         self._seq += 1

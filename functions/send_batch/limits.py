@@ -1,5 +1,9 @@
-"""How many confirmations an hour are sent for sign-ups from one network, and to one domain: whoever has others bombed with them, or a
-company's mail server flooded, gets no further than that. Enforced here and not at the sign-up, which reads nothing.
+"""How many mails that strangers can ask for, confirmations and links to one's settings, are sent an hour for one network, and to one
+domain: whoever has others bombed with them, or a company's mail server flooded, gets no further than that. Enforced here and not where
+they are asked for, which reads nothing. A network of IPv6 is a /56; its /48, which one customer may hold, gets SITE times as many.
+
+Each kind of mail has places of its own: anybody can use up those of confirmations, with any addresses, and readers are not to lose the
+way to their settings by that. Those of the links only addresses of readers use up, each once a day.
 
 An address with a "+tag", or of Gmail with dots, is one of thousands that reach the same mailbox: all of those together get MAILBOX_DAY a
 day. The plain one is not among them, so that whoever spends them keeps nobody from signing up.
@@ -11,15 +15,17 @@ A place is taken on the version read, of the network and the domain in one commi
 sid that has its place keeps it: a repeat, or a retry after the mail server's "later", passes again within the hour, and asks for a new
 place in another one. So nothing is handed over in an hour that is not in its documents.
 
-Who finds no place waits for the next hour, or day, those who have waited longest first; after PATIENCE the confirmation is given up. When
-it goes on a later day than it was asked for, it takes that day's batch too: nobody gets two on one day. If that batch is there already,
-the newer sign-up stands for both.
+Who finds no place waits for the next hour, or day, those who have waited longest first; after PATIENCE the mail is given up. When it goes
+on a later day than it was asked for, it takes that day's batch too: nobody gets two on one day. If that batch is there already, the newer
+request stands for both. So does one of the same day, from another network (or a newer sign-up), that finds a place while the earlier one
+waits for its own: whoever has somebody's mail wait in a crowd of their own making keeps nobody from asking for it themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,13 +36,16 @@ from shared.logs import metric
 from shared.model import batch
 from shared.model.face import Face, SignUp
 from shared.model.mailboxes import large
-from shared.model.paths import CONFIRM, Paths
+from shared.model.paths import ACCESS, CONFIRM, Paths
 from shared.ports import ArrayUnion, Create, Document, Expiry, Merge, Store, Write
 
+LIMITED: Final = (CONFIRM, ACCESS)
 HOUR: Final = 3_600_000  # ms
 DAY: Final = 24 * HOUR
 PATIENCE: Final = DAY
 MAILBOX_DAY: Final = 5
+SITE: Final = 8  # times a network's places are those of its /48
+MOST: Final = 20_000  # places in one document, which holds 1 MB
 KEPT: Final = DAY  # a document is of no use after its hour
 SPREAD: Final = 60_000  # ms within which those who wait come back
 SOON: Final = 5_000  # ms to wait when too many ask at once
@@ -47,18 +56,20 @@ FULL: Final = 500  # documents without a place left that are remembered
 
 
 class Asking(NamedTuple):
-    """A confirmation that could go now: whose, for which sign-up, to which address, and the key of its batch. `since`: when it first
-    found no place (ms), 0 for never."""
+    """A mail that could go now: of which of LIMITED, whose, for which sign-up or from which network, to which address, and the key of its
+    batch. `since`: when it first found no place (ms), 0 for never."""
 
+    campaign: str
     sid: str
-    consent: str
+    consent: str  # of a confirmation, whose evidence names the network
+    network: str  # of another mail
     address: str
     key: str
     since: int
 
 
 class Held(NamedTuple):
-    """It must not go now: not before `until` (ms), 0 for never. `why`: network, domain, mailbox, contended, or newer (sign-up)."""
+    """It must not go now: not before `until` (ms), 0 for never. `why`: network, domain, mailbox, contended, or newer (request)."""
 
     until: int
     why: str
@@ -104,34 +115,42 @@ class Limits:
 
     async def _counts(self, asking: Asking, now: int) -> list[_Count]:
         """What it counts against."""
-        evidence = self.paths.consent(asking.sid, asking.consent)
-        if self._rules is None or not 0 <= now - self._rules[0] < FRESH:
-            tenant, shown = await self.store.get_many([self.paths.tenant, evidence], ["face", "network"])
-            self._rules = now, Face.of(tenant.data.get("face") if tenant else None).signup
-        else:
-            shown = await self.store.get(evidence, ["network"])
-        rules, hour = self._rules[1], now // HOUR
-        network = str(shown.data.get("network") or "") if shown else ""
+        rules, network = await self._known(asking, now)
         domain = asking.address.rpartition("@")[2].lower()
+
+        def count(kind: str, what: str, most: int, lasts: int = HOUR) -> _Count:
+            named = hashlib.sha256(f"{self.paths.tenant_id}\0{asking.campaign}\0{kind}\0{what}".encode()).hexdigest()[:16]
+            return _Count(kind, self.paths.limit(now // lasts * (lasts // HOUR), kind[0] + named), most, lasts)
+
         found = []
         if network and rules.network_hour:
-            found.append(_Count("network", self.paths.limit(hour, self._hashed("network", network)), rules.network_hour))
+            found.append(count("network", network, rules.network_hour))
+            if wide := site(network):
+                found.append(count("site", wide, min(MOST, SITE * rules.network_hour)))
         if domain and rules.domain_hour and not large(domain):
-            found.append(_Count("domain", self.paths.limit(hour, self._hashed("domain", domain)), rules.domain_hour))
+            found.append(count("domain", domain, rules.domain_hour))
         if spelled := mailbox(asking.address):
-            path = self.paths.limit(now // DAY * 24, self._hashed("mailbox", spelled))
-            found.append(_Count("mailbox", path, MAILBOX_DAY, DAY))
+            found.append(count("mailbox", spelled, MAILBOX_DAY, DAY))
         return found
 
-    def _hashed(self, kind: str, what: str) -> str:
-        return kind[0] + hashlib.sha256(f"{self.paths.tenant_id}\0{kind}\0{what}".encode()).hexdigest()[:16]
+    async def _known(self, asking: Asking, now: int) -> tuple[SignUp, str]:
+        """The tenant's rules, read once in FRESH, and the network that counts, "" for none."""
+        evidence = [self.paths.consent(asking.sid, asking.consent)] if asking.consent else []
+        stale = self._rules is None or not 0 <= now - self._rules[0] < FRESH
+        wanted = [*evidence, *([self.paths.tenant] if stale else [])]
+        found = await self.store.get_many(wanted, ["face", "network"]) if wanted else []
+        if self._rules is None or stale:
+            tenant = found[-1]
+            self._rules = now, Face.of(tenant.data.get("face") if tenant else None).signup
+        shown = found[0] if evidence else None
+        return self._rules[1], str(shown.data.get("network") or "") if shown else asking.network
 
     def _today(self, asking: Asking, now: int) -> list[str]:
         """The path of today's batch, when this one has waited since another day."""
         day = now // DAY
         if not asking.since or asking.key.partition("-")[0] == str(day):
             return []
-        return [self.paths.batch(CONFIRM, f"{asking.sid}.{day}")]
+        return [self.paths.batch(asking.campaign, f"{asking.sid}.{day}")]
 
     async def _read(self, paths: list[str], sid: str, counts: list[_Count]) -> Mapping[str, Document | None]:
         """The documents at `paths`; of those known to be full nothing is read but what is known: an hour that is full stays so."""
@@ -159,7 +178,8 @@ class Limits:
             if asking.sid in sids or len(sids) < count.most:
                 continue
             if not asking.since:
-                metric("a confirmation waits for its place", {"confirmations_held": 1}, "WARNING", kind=count.why)
+                told = {"kind": count.why, "campaign": asking.campaign}
+                metric("a mail waits for its place", {"single_mails_held": 1}, "WARNING", **told)
             since, then = asking.since or now, (now // count.lasts + 1) * count.lasts  # the next hour, or day
             if now - since >= PATIENCE:
                 return Held(0, count.why)
@@ -190,6 +210,16 @@ def mailbox(address: str) -> str:
     if domain in ("gmail.com", "googlemail.com"):
         plain, domain = plain.replace(".", ""), "gmail.com"
     return f"{plain}@{domain}" if plain not in ("", local) else ""
+
+
+def site(network: str) -> str:
+    """The /48 of a network of IPv6; "" for any other."""
+    if ":" not in network:
+        return ""
+    try:
+        return str(ipaddress.IPv6Network(network).supernet(new_prefix=48))
+    except ValueError:
+        return ""
 
 
 def _name(asking: Asking) -> str:

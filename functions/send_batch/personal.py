@@ -162,17 +162,24 @@ class Personal:
     # --- mails of the system's own ---
 
     async def _single_mails(self, sid: str) -> list[dict[str, Any]]:
-        """Confirmations and the like; their batches are named after the reader, and go after 90 days."""
+        """Confirmations and the like. Their batches, named after the reader, go after 90 days; what was heard of them stays longer."""
         found = []
         for campaign in SYSTEM:
-            own = Filter(below=f"{sid}~")
-            ledgers = [one async for one in every(self.store, self.paths.batches(campaign), own, _FIELDS, sid)]
-            refs = [MailRef(campaign, sid, one.id.partition(".")[2]) for one in ledgers]
-            heard = await self._deliveries(refs)
-            for one, ref in zip(ledgers, refs, strict=True):
-                named = {"campaign": campaign, "name": "", "subject": "", "send": ref.key}
-                found.append({**named, **_told(one, sid), "heard": heard.get(ref, {})})
+            ledgers = [
+                one async for one in every(self.store, self.paths.batches(campaign), Filter(below=f"{sid}~"), _FIELDS, sid)
+            ]
+            heard = [one async for one in every(self.store, self.paths.deliveries(campaign), Filter(below=f"{sid}~"), after=sid)]
+            told = {_key(one): _told(one, sid) for one in ledgers}
+            noted = {_key(one): one.data for one in heard}
+            for key in sorted(told | noted):
+                named = {"campaign": campaign, "name": "", "subject": "", "send": key}
+                found.append({**named, **told.get(key, {}), "heard": noted.get(key, {})})
         return found
+
+
+def _key(single: Document) -> str:
+    """The key of a single mail, by the name of its batch or of its delivery."""
+    return single.id.partition(".")[2]
 
 
 def _prefix(key: str) -> str:

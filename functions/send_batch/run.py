@@ -78,8 +78,9 @@ class Run:
     stopping: Stop
     contacts: Contacts | None = None
     quiet: Quiet | None = None
-    limits: Limits | None = None  # of a confirmation
-    held: Held | None = None  # by these
+    limits: Limits | None = None  # of a mail that strangers can ask for
+    elsewhere: bool = False  # it waits for a place of theirs, and was now asked for from somewhere else
+    held: Held | None = None  # by them
     ask_seldom: Callable[[], Awaitable[Contacts]] | None = None  # what counts for readers who want mails seldom
     seldom: Contacts | None = None  # that, asked for when there was one
     fuller: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # sid -> one of them, with what `seldom` needs besides
@@ -110,6 +111,11 @@ class Run:
     def kind(self) -> str:
         """What sort of mail, as the metrics have it."""
         return self.campaign if self.campaign in SYSTEM else "campaign"
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether the later request finds no place either: then this turn leaves everything as it was."""
+        return self.elsewhere and self.held is not None and self.held.why != "contended"
 
     @property
     def heeded(self) -> bool:

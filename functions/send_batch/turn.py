@@ -16,7 +16,7 @@ from shared.model import batch
 from shared.ports import Document, Filter
 
 from .hand_over import HandOver
-from .limits import Asking, Limits
+from .limits import Asking, Held, Limits
 from .policy import SELDOM
 from .routes import Route, Shut
 from .run import BACK_OFF, Run, Waiting, Window
@@ -60,7 +60,7 @@ class Turn:
                 await self._hands.window(window)
             await self._keep_pace(window, began)
         self._pace()
-        if run.state != "paused" or run.ledger.held:
+        if (run.state != "paused" or run.ledger.held) and not run.in_vain:
             await self._end()
         if run.fault:
             await step.pause(run.campaign, run.fault)
@@ -151,7 +151,7 @@ class Turn:
         return batch.DEFERRED
 
     async def _ask_more(self, positions: Sequence[int], found: Sequence[Document | None], now: int) -> None:
-        """What takes more reads: has a confirmation its place, and what have those had who want mails seldom."""
+        """What takes more reads: has a mail that strangers can ask for its place, and what have those had who want mails seldom."""
         run = self.run
         if run.limits and found and found[0] and run.audience.judge(found[0].data) == batch.HANDED:
             await self._take_place(run.limits, positions[0], found[0], now)
@@ -166,11 +166,14 @@ class Turn:
                 run.fuller = {one.id: one.data for one in fuller if one}
 
     async def _take_place(self, limits: Limits, position: int, reader: Document, now: int) -> None:
-        """Among this hour's confirmations of a network and a domain, or note since when it waits for one."""
-        run, ledger = self.run, self.run.ledger
-        since = ledger.refused.get(str(position), 0) if ledger.codes.get(str(position)) == batch.CROWDED else 0
-        address = str(reader.data.get("asked") or reader.data.get("address") or "")
-        run.held = await limits.ask(Asking(reader.id, run.audience.consent, address, run.audience.key, since), now)
+        """Among this hour's mails of a network and a domain, or note since when it waits for one."""
+        run, ledger, mail = self.run, self.run.ledger, self.run.audience
+        since, network = ledger.crowded_since, ledger.source.get("network", "")
+        asking = Asking(run.campaign, reader.id, mail.consent, network, mail.address(reader.data), mail.key, since)
+        run.held = await limits.ask(asking, now)
+        if run.held and run.in_vain:  # the earlier request goes on waiting for its own place, which may be nearer
+            run.held = Held(batch.NEVER, run.held.why)
+            return
         crowded = run.held is not None and run.held.why != "contended"
         if crowded != bool(since) and not (run.held and since):  # what was noted before is over
             ledger.note(position, "", now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -13,7 +13,7 @@ from shared.http import Request
 from shared.model import consent
 from shared.model.address import parse
 from shared.model.country import country_code
-from shared.model.face import Topic
+from shared.model.face import Face
 from shared.model.subscriber import MAX_NAME, printable_name, tag_form, tags_of
 from shared.pages.forms import TOPIC
 from shared.ports import Location
@@ -42,8 +42,8 @@ class Refused(BadInput):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`language` and `country`: codes, "" for not said; `topics`: tags that readers choose themselves, `tags`: the others. `text`, `page`:
-    what a site says it showed, and where; "" for not said."""
+    """`language` and `country`: codes, "" for not said; `topics`: tags that readers choose themselves, `tags`: others that the tenant lets
+    a sign-up set, `refused`: those that it does not. `text`, `page`: what a site says it showed, and where; "" for not said."""
 
     address: str
     name: str
@@ -53,15 +53,17 @@ class Asked:
     topics: list[str]
     text: str = ""
     page: str = ""
+    refused: list[str] = field(default_factory=list)
 
     @property
     def requested(self) -> dict[str, Any]:
-        """As the evidence and the subscriber keep it."""
+        """As the evidence and the subscriber keep it: what a confirmation is to do. Tags that were refused are not in it, since a
+        confirmation may read it from either."""
         told = {"name": self.name, "language": self.language, "country": self.country}
         return {**told, "tags": self.tags, "topics": self.topics}
 
 
-def read(fields: Mapping[str, str], topics: Sequence[Topic], spoken: str = "", *, told: bool = False) -> Asked:
+def read(fields: Mapping[str, str], face: Face, spoken: str = "", *, told: bool = False) -> Asked:
     """Raises Refused. `spoken`: the language where the fields name none; `told`: from a site or a server, which may say what it showed."""
     try:
         address = parse(fields.get("email", ""))
@@ -79,11 +81,13 @@ def read(fields: Mapping[str, str], topics: Sequence[Topic], spoken: str = "", *
         country = country_code(fields.get("country", ""))
     except BadInput as error:
         raise Refused("country", str(error), "country") from None
-    offered = {topic.tag for topic in topics}
+    offered = {topic.tag for topic in face.topics}
     tags = tags_of(_listed(fields.get("tags", "")))
     chosen = list(dict.fromkeys([*_chosen(fields, offered), *(tag for tag in tags if tag in offered)]))
+    others = [tag for tag in tags if tag not in offered]
+    allowed, refused = ([tag for tag in others if face.signup.allows(tag) is yes] for yes in (True, False))
     text, page = _shown(fields, address) if told else ("", "")
-    return Asked(address, name, language or spoken, country, [tag for tag in tags if tag not in offered], chosen, text, page)
+    return Asked(address, name, language or spoken, country, allowed, chosen, text, page, refused)
 
 
 def carried(fields: Mapping[str, str]) -> dict[str, str]:
@@ -93,10 +97,12 @@ def carried(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def evidence(asked: Asked, request: Request, at: int, place: Location, flags: Sequence[str], **shown: str) -> dict[str, Any]:
-    """The document that proves a sign-up. `shown`: text, page, language, source."""
+    """The document that proves a sign-up. `shown`: text, page, language, source. Tags that were refused stand apart in `refused_tags`,
+    which nothing acts on."""
     located = {name: text for name in ("country", "city", "zone") if (text := getattr(place, name))}
     found = consent.evidence("sign-up", **shown, client=request.client, agent=request.headers.get("user-agent", ""), at=at)
-    return found | {"located": located, "requested": asked.requested} | ({"flags": list(flags)} if flags else {})
+    noted = {"flags": list(flags), "refused_tags": asked.refused}
+    return found | {"located": located, "requested": asked.requested} | {name: held for name, held in noted.items() if held}
 
 
 def _chosen(fields: Mapping[str, str], offered: Collection[str]) -> list[str]:

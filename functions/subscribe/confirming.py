@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from shared.errors import Conflict, Unavailable
+from shared.contention import outlast
 from shared.http import Request
 from shared.links import Links
 from shared.model.consent import agent_of, network_of
@@ -19,7 +19,6 @@ from shared.model.ref import MailRef
 from shared.model.subscriber import CONFIRMED, LIFTABLE, mailable, segments_of, signed_up_from
 from shared.ports import Clock, Delete, Document, Merge, Store, Write
 
-ATTEMPTS: Final = 5  # of a confirmation that races with another write to the same subscriber
 Outcome = Literal["joined", "known", "unmailable", "dead"]
 
 
@@ -36,27 +35,33 @@ class Confirming:
     async def confirm(self, request: Request, sid: str, consent: str, key: str) -> tuple[Outcome, str]:
         """What became of it, and the reader's language where it is known. "joined" also for the repeat of the confirmation that somebody
         joined by: its welcome is asked for again, and sent once. Raises Unavailable."""
-        for _ in range(ATTEMPTS):
-            known = await self.store.get(self.paths.subscriber(sid))
-            if known is None or not (known.data.get("asked") or known.data.get("address")):
-                return "dead", ""
-            language = str(known.data.get("language", ""))
-            suppressed = known.data.get("suppressed")
-            if suppressed and not LIFTABLE.issuperset(suppressed):
-                return "unmailable", language
-            if consent in (known.data.get("confirmations") or {}):
-                if suppressed:
-                    return "dead", language  # coming back takes a new consent
-                return ("joined" if known.data.get("consent") == consent else "known"), language
-            wanted = await self._wanted(known, consent)
-            if wanted is None or (suppressed and await self._left_since(sid, wanted["at"])):
-                return "dead", language
-            try:
-                await self.store.commit(self._writes(request, known, wanted, consent, key))
-            except Conflict:
-                continue  # somebody else wrote, or our own reply was lost: look again
-            return ("known" if mailable(known.data) else "joined"), str(wanted.get("language") or language)
-        raise Unavailable("the store", "contended")
+        return await outlast(lambda: self._once(request, sid, consent, key))
+
+    async def _once(self, request: Request, sid: str, consent: str, key: str) -> tuple[Outcome, str]:
+        """As `confirm`; raises Conflict too."""
+        known = await self.store.get(self.paths.subscriber(sid))
+        if known is None or not (known.data.get("asked") or known.data.get("address")):
+            return "dead", ""
+        language = str(known.data.get("language", ""))
+        suppressed = known.data.get("suppressed")
+        if suppressed and not LIFTABLE.issuperset(suppressed):
+            return "unmailable", language
+        if consent in (known.data.get("confirmations") or {}):
+            if suppressed:
+                return "dead", language  # coming back takes a new consent
+            return ("joined" if known.data.get("consent") == consent else "known"), language
+        wanted = await self._wanted(known, consent)
+        if wanted is None:
+            return "dead", language
+        writes = self._writes(request, known, wanted, consent, key)
+        if suppressed:
+            bar = await self.store.get(self.paths.suppression(sid), ["left_at", "erased_at"])
+            if bar and max(bar.data.get("left_at", 0), bar.data.get("erased_at", 0)) > wanted["at"]:
+                return "dead", language  # they left, or had themselves erased, after they asked
+            if bar:  # on its version: who leaves once more changes no other document
+                writes.append(Delete(bar.path, if_version=bar.version))
+        await self.store.commit(writes)
+        return ("known" if mailable(known.data) else "joined"), str(wanted.get("language") or language)
 
     async def _wanted(self, known: Document, consent: str) -> Mapping[str, Any] | None:
         wanted: Mapping[str, Any] = known.data.get("wanted") or {}
@@ -66,12 +71,6 @@ class Confirming:
         if found is None or "requested" not in found.data:
             return None
         return {**found.data["requested"], "located": found.data.get("located"), "at": found.data["at"]}
-
-    async def _left_since(self, sid: str, asked_at: int) -> bool:
-        """Whether they left, or had themselves erased, after they asked. Ask after reading the subscriber: what changes the suppression
-        later changes that version too."""
-        found = await self.store.get(self.paths.suppression(sid), ["left_at", "erased_at"])
-        return found is not None and max(found.data.get("left_at", 0), found.data.get("erased_at", 0)) > asked_at
 
     def _writes(self, request: Request, known: Document, wanted: Mapping[str, Any], consent: str, key: str) -> list[Write]:
         now = self.clock.now()
@@ -96,10 +95,7 @@ class Confirming:
             "agent": agent_of(request.headers.get("user-agent", "")),
             "message": self.links.message_id(MailRef(CONFIRM, known.id, key), self.domain),
         }
-        writes: list[Write] = [Merge(known.path, fresh, if_version=known.version)]
-        if known.data.get("suppressed"):
-            writes.append(Delete(self.paths.suppression(known.id)))
-        return writes
+        return [Merge(known.path, fresh, if_version=known.version)]
 
 
 def chosen(held: Mapping[str, Any], wanted: Mapping[str, Any], consent: str) -> dict[str, Any]:

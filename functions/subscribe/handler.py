@@ -22,7 +22,8 @@ from shared.http import Request, Response
 from shared.links import Links
 from shared.logs import metric
 from shared.model import batch
-from shared.model.paths import WELCOME, Paths
+from shared.model.paths import CONFIRM, WELCOME, Paths
+from shared.model.ref import MailRef
 from shared.pages.faces import Faces, Shown
 from shared.ports import Bus, Clock, Geo, Secrets, Store
 
@@ -107,7 +108,9 @@ class Subscribe:
             return PAGES.draw(shown, request, "message.html", name="unmailable", reader=reader, again="")
         if outcome == "joined":
             await self.bus.publish(batch.TOPIC, [batch.request(WELCOME, f"{sid}.{consent}")])
-        return PAGES.draw(shown, request, "confirmed.html", name="confirmed", reader=reader, welcome=outcome == "joined")
+        # Of several sign-ups in a day one is confirmed, maybe not the reader's own: here they can see what it said of them.
+        own, joined = self.links.preferences(MailRef(CONFIRM, sid, key)), outcome == "joined"
+        return PAGES.draw(shown, request, "confirmed.html", name="confirmed", reader=reader, welcome=joined, preferences=own)
 
     def _dead(self, shown: Shown, request: Request, reader: str = "") -> Response:
         metric("a confirmation link that does not work", {"dead_tokens": 1}, "WARNING", kind="confirm")

@@ -85,7 +85,7 @@ class SigningUp:
             return _said(403, "This site may not sign people up here: its address is not among the Settings' sites.", "origin")
         try:
             fields = request.form()
-            asked = read(fields, shown.tenant.face.topics, told=True)
+            asked = read(fields, shown.tenant.face, told=True)
             verdict = await self._judged(asked, shown)
         except BadInput as error:
             log("WARNING", f"sign-up refused: {error}")
@@ -107,7 +107,7 @@ class SigningUp:
         try:
             fields = request.form()
             spoken = drawing.spoken(shown, request)
-            asked = read(fields, shown.tenant.face.topics, spoken, told=sender == "site")
+            asked = read(fields, shown.tenant.face, spoken, told=sender == "site")
             verdict = await self._judged(asked, shown)
         except BadInput as error:
             log("WARNING", f"sign-up refused: {error}")
@@ -174,6 +174,8 @@ class SigningUp:
         wanted = {**proof["requested"], "consent": consent, "located": proof["located"], "at": now}
         subscriber: dict[str, Any] = {"asked": asked.address, "asked_at": now, "wanted": wanted, "created_at": Minimum(now)}
         await self.writes.write([Create(self.paths.consent(sid, consent), proof), Merge(self.paths.subscriber(sid), subscriber)])
+        if asked.refused:  # the answer does not tell: it is the same for all
+            metric("a sign-up named tags that it may not set", {"tags_refused": len(asked.refused)}, "WARNING", kind=source)
         await self.bus.publish(batch.TOPIC, [batch.request_of_day(CONFIRM, sid, now, consent)])
 
     def _page(self, request: Request, source: str) -> str:

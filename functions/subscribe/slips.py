@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 
@@ -40,6 +40,7 @@ _GOOD: Final = words(
 _SHORT: Final = 5  # letters of a name whose first one has to be right: fmail, email, ymail and rmail are all somebody's
 
 
+@lru_cache(4096)
 def meant(domain: str) -> str:
     """The domain of a large mailbox provider that is one slip away (a letter too many, missing, another, or two exchanged), else ""."""
     if not domain.isascii() or len(domain) > 30:

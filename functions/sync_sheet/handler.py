@@ -26,6 +26,7 @@ from .import_files import ImportFiles
 from .import_tab import PROGRESS, ImportTab, Taken
 from .reports import Reports
 from .settings_tab import SettingsTab
+from .spotted import concealed
 from .tabs import Cell, Tally
 from .templates import Templates
 from .workbook import HEADERS, Book, ensure
@@ -111,7 +112,7 @@ class SyncSheet:
             notices += tabs.unusable(book.rows[console.CAMPAIGNS])
         except BadInput as error:
             notices.append(str(error))
-        book.rows[console.IMPORT] = await self._erased.tick(book.rows[console.IMPORT])
+        seen = await self._erased.tick(book)
         came = await self._import(book, notices)
         if self._import_files and (imported := self._import_files.table(zone)) is not None:
             self._differ(console.IMPORTS, imported, book.rows[console.IMPORTS], updates, stale)
@@ -147,7 +148,7 @@ class SyncSheet:
             ):
                 updates[f"{tab}!A2"] = shown
                 stale.append(f"{tab}!A{len(shown) + 2}:Z")
-        await self._tell([*face.lines, *lines], zone)
+        await self._tell([*seen, *face.lines, *lines], zone)
         if updates:
             await self.sheet.write({place: cells for place, cells in updates.items() if cells})
         if stale:
@@ -206,7 +207,7 @@ class SyncSheet:
             row = await tabs.result(self.store, self.paths, tally, campaign, zone, was, self.clock.now())
             rows.append(row)
             if answer and _text([row])[0][1:3] != list(was[1:3]):
-                lines.append(f"{campaign.id} {short(campaign.data.get('row', {}).get('name', ''))}: {answer}")
+                lines.append(f"{campaign.id} {short(concealed(campaign.data.get('row', {}).get('name', '')))}: {answer}")
         return rows, lines, part
 
     def _differ(

@@ -20,6 +20,7 @@ from shared.model.moments import moment
 from shared.ports import Create, Document, File, Merge, Store
 
 from . import imports
+from .spotted import concealed
 from .tabs import Cell
 
 ERASED = "It holds addresses that their owners had erased: delete it, and empty the bin of Drive."
@@ -96,7 +97,7 @@ class Held:
         """The entry of the file as it is now: a new one when it was not begun, or has changed."""
         entry = self.files.get(key_of(file))
         if entry is None or entry.version != version_of(file):
-            return Entry(file.name, version_of(file), now)
+            return Entry(concealed(file.name), version_of(file), now)
         return replace(entry, state="running") if entry.state == GONE else entry
 
     def gone(self, files: Sequence[File]) -> list[str]:

@@ -22,6 +22,7 @@ from . import csv_file, imports
 from .answers import FILE, Answers
 from .import_entries import ERASED, GONE, Entry, Held, key_of, version_of
 from .import_tab import PROGRESS, Taken, Tell
+from .spotted import concealed, signs
 from .tabs import Cell
 
 FOLDER = "imports"
@@ -110,7 +111,7 @@ class ImportFiles:
     def _erased(self, files: Sequence[File]) -> list[str]:
         """What the Dashboard says of files that are still there."""
         held = self._entries or {}
-        names = [short(file.name) for file in files if (entry := held.get(key_of(file))) and entry.erased]
+        names = [short(concealed(file.name)) for file in files if (entry := held.get(key_of(file))) and entry.erased]
         return [f"Imports: {name}. {ERASED}" for name in names]
 
     def table(self, zone: str) -> list[list[Cell]] | None:
@@ -151,7 +152,7 @@ class ImportFiles:
             opened = await self._open(file, key)
         except BadInput as error:
             held.files[key] = replace(entry, state=str(error), finished_at=self.clock.now())
-            await tell([f"Import of {short(file.name)}: not imported. {error}"])
+            await tell([f"Import of {short(entry.name)}: not imported. {error}"])
             await held.save()
             return Taken()
         if opened is None:
@@ -167,7 +168,7 @@ class ImportFiles:
                 break
             entry = replace(entry, rows=len(opened.rows), note=opened.note).after(found.values())
             for row in group[: len(found)]:
-                line, answer = f"{file.name}, line {row['ID']}", found[row["ID"]]
+                line, answer = f"{entry.name}, line {row['ID']}", found[row["ID"]]
                 if answer.startswith("Rejected"):
                     answers.put(line, _whose(row, answer), FILE + key)
                 else:
@@ -177,7 +178,7 @@ class ImportFiles:
             if entry.done == entry.rows:
                 entry = replace(entry, state="done", finished_at=self.clock.now())
                 said = f"{entry.imported:,} imported, {entry.updated:,} updated, {entry.rejected:,} rejected."
-                await tell([f"Import of {short(file.name)}: all {entry.rows:,} rows done: {said} {entry.note}".strip()])
+                await tell([f"Import of {short(entry.name)}: all {entry.rows:,} rows done: {said} {entry.note}".strip()])
             held.files[key] = entry
             await held.save()
             good = sum(not answer.startswith("Rejected") for answer in found.values())
@@ -227,7 +228,7 @@ class ImportFiles:
 
 def _page(name: str) -> str:
     """A file's name as consents keep it, and notes of erasures (shared/model/erasure.py)."""
-    return name[: 200 - len(FOLDER) - 1]
+    return concealed(name)[: 200 - len(FOLDER) - 1]
 
 
 def _wanted(file: File) -> bool:
@@ -242,4 +243,5 @@ def _hash(file: str, row: imports.Row) -> str:
 
 def _whose(row: imports.Row, answer: str) -> str:
     """The answer with what tells its row, without the address."""
-    return f"{answer} ({short(masked(row['Email']))})" if row["Email"].count("@") == 1 else answer
+    email = row["Email"]
+    return f"{answer} ({short(masked(email))})" if "@" in email and signs(email) == 1 else answer

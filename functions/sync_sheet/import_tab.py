@@ -40,7 +40,7 @@ class ImportTab:
     # digest of a tab in which nothing waits -> notices
     _quiet: dict[int, tuple[str, ...]] = field(default_factory=dict, init=False)
 
-    async def tick(self, tab: Sequence[Sequence[str]], answers: Answers, until: int, going: bool, tell: Tell) -> Taken:
+    async def tick(self, tab: list[list[str]], answers: Answers, until: int, going: bool, tell: Tell) -> Taken:
         """Answer rows until it is `until` (ms), at most MOST. `going`: whether the Dashboard says that an import is on its way. A tab
         that is as it was when nothing waited is left alone. A header that cannot be trusted is a notice."""
         digest = await asyncio.to_thread(_digest, tab, answers.shown)
@@ -72,11 +72,11 @@ class ImportTab:
             notices = (f"Import: {len(filled) - left:,} of {len(filled):,} {PROGRESS}", *notices)
         return Taken(len(found), good > 0, notices)
 
-    async def _blank(self, tab: Sequence[Sequence[str]], waiting: Sequence[imports.Row], found: Mapping[str, str]) -> None:
+    async def _blank(self, tab: list[list[str]], waiting: Sequence[imports.Row], found: Mapping[str, str]) -> None:
         """Take out of the tab whose addresses were erased before they were pasted. Until that is done the rows wait for their answers."""
         theirs = {imports.spelling(row["Email"]) for row in waiting if imports.of_erased(found.get(row["ID"], ""))}
         if theirs - {imports.ERASED}:
-            await erased.blank(self.sheet, tab, lambda rows: erased.spelled(rows, theirs))
+            await erased.blank(self.sheet, tab, erased.spelled(theirs))
 
     async def _take(
         self, filled: Sequence[imports.Row], waiting: Sequence[imports.Row], answers: Answers, until: int

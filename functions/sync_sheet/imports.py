@@ -20,6 +20,8 @@ from shared.model.paths import Paths
 from shared.model.subscriber import CONFIRMED, MAX_NAME, left_out, printable_name, segments_of, strongest, tags_of
 from shared.ports import Create, Document, Merge, Minimum, Store, Write
 
+from .spotted import concealed, replaced, spots, suspect
+
 CHUNK = 500  # rows at once
 MOST = 10_000  # rows a tick: two writes each stay below the 500 a second that Firestore takes of a list that is new to it
 BUDGET = 40_000  # ms after which a tick begins no more of them
@@ -62,10 +64,16 @@ class Origin:
 
 
 def digest(row: Row) -> str:
-    """What a row said when it was answered: an edited row is answered anew."""
+    """What a row said when it was answered: an edited row is answered anew. But not when all that was done is that somebody's address,
+    who was erased, was taken out of what it says of another person."""
     if row.get("Problem"):
         return "twice"
-    return hashlib.sha256(repr([row[name] for name in console.IMPORT_FIELDS]).encode()).hexdigest()[:12]
+    said = [row[name] if name == "Email" or not suspect(row[name]) else _anonymous(row[name]) for name in console.IMPORT_FIELDS]
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:12]
+
+
+def _anonymous(text: str) -> str:
+    return replaced(text, spots(text, lambda address: False), ERASED)
 
 
 TAB = Origin("Import tab", "row", digest)
@@ -82,7 +90,7 @@ def pending(cells: Sequence[Sequence[str]], answered: Mapping[str, str]) -> tupl
     ids = Counter(row["ID"].casefold() for row in filled)  # a lookup in Sheets does not tell i-0001 from I-0001
     for row in filled:
         if (rows := ids[row["ID"].casefold()]) > 1:
-            row["Problem"] = f"The id {short(row['ID'])} stands in {rows} rows. Give each row an id of its own."
+            row["Problem"] = f"The id {short(concealed(row['ID']))} stands in {rows} rows. Give each row an id of its own."
     return filled, [row for row in filled if answered.get(row["ID"]) != digest(row)]
 
 
@@ -100,11 +108,17 @@ def without_id(cells: Sequence[Sequence[str]]) -> str:
 
 
 def contact(row: Row, pepper: bytes, tenant: str) -> Contact:
-    """Check one row; raises BadInput with the reason it is rejected."""
+    """Check one row; raises BadInput with the reason it is rejected. Addresses of others in it are partly hidden: when their owners are
+    erased nobody knows that they stand here."""
     address = _checked(row)
     sid = sid_of(pepper, tenant, address)
-    name, tags, out = " ".join(row["Name"].split()), tags_of(row["Tags"]), left_out(row["Tags"])
-    return Contact(row["ID"], sid, address, name, row["Language"], tags, out, row["Consent source"][:200])
+    tags, out = tags_of(row["Tags"]), left_out(row["Tags"])
+
+    def own(found: str) -> bool:
+        return spelling(found) == spelling(address)
+
+    name, source = (concealed(text, own) for text in (" ".join(row["Name"].split()), row["Consent source"]))
+    return Contact(row["ID"], sid, address, name, row["Language"], tags, out, source[:200])
 
 
 def _checked(row: Row) -> str:
@@ -164,7 +178,7 @@ async def take(
         try:
             found = contact(row, pepper, paths.tenant_id)
             if (same := first.get(spelling(row["Email"]), row["ID"])) != row["ID"]:
-                raise BadInput(f"The same address as {origin.unit} {short(same)}.")
+                raise BadInput(f"The same address as {origin.unit} {short(concealed(same))}.")
             contacts.append(found)
             hashes[found.row] = origin.hash(row)
         except BadInput as error:
@@ -179,7 +193,7 @@ async def take(
             answers[found.row] = f"Rejected: {_off(reason)}"
             continue
         consent = f"import-{hashes[found.row]}"
-        shown = {"at": Minimum(now), "source": found.source, "page": origin.page, "row": found.row}
+        shown = {"at": Minimum(now), "source": found.source, "page": origin.page, "row": concealed(found.row)}
         evidence.append(Merge(paths.consent(found.sid, consent), shown))
         changes.append(_write(paths, found, document, consent, now))
         there = document and document.data.get("status") == CONFIRMED and document.data.get("consent") != consent
@@ -216,9 +230,8 @@ def kind(answer: str) -> str:
 def _left_out(tags: Sequence[str]) -> str:
     if not tags:
         return ""
-    return (
-        f" Left out as tags: {', '.join(short(tag) for tag in tags[:3])}{f' and {len(tags) - 3} more' if len(tags) > 3 else ''}."
-    )
+    named = ", ".join(short(concealed(tag)) for tag in tags[:3])
+    return f" Left out as tags: {named}{f' and {len(tags) - 3} more' if len(tags) > 3 else ''}."
 
 
 def _write(paths: Paths, found: Contact, document: Document | None, consent: str, now: int) -> Write:

@@ -15,7 +15,7 @@ from shared.model.look import Chart, Column, Look, Tone
 from shared.model.subscriber import REASONS
 from shared.ports import Workbook
 
-VERSION: Final = "2"  # raise it when a tab is to get more: every workbook then gets what it lacks
+VERSION: Final = "3"  # raise it when a tab is to get more: every workbook then gets what it lacks
 
 GUIDE: Final = (
     "1. Write the mail: a Google Doc or text file in your Drive folder. The tab Templates says whether it can go.",
@@ -31,6 +31,7 @@ GUIDE: Final = (
     "can choose. What the pages say stands in the folder pages.",
     "Stuck? Read the Answer beside your row and the notices on the Dashboard, or ask the person who set this workbook up.",
 )
+_NEW: Final = {"3": GUIDE[8:9]}  # version -> lines of the guide that came with it, for workbooks that have an earlier one
 GUARD: Final = "The system writes here and would overwrite your change. Copy what you need to a tab of your own."
 
 _STATES: Final[tuple[tuple[str, Tone], ...]] = (
@@ -287,11 +288,14 @@ _HIDDEN: Final = (console.SEGMENT_RESULTS, console.SETTING_RESULTS, console.TOPI
 def due(book: Workbook, tabs: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Look]:
     """Tab -> its look, of those that do not wear VERSION; {} when all do. `tabs`: the rows of each, with the header in the first.
 
-    The guide is made with a workbook that was never dressed, so that it stays away when a person throws it away.
+    The guide is made with a workbook that was never dressed, so that it stays away when a person throws it away, and so do lines of it.
     """
     found: dict[str, Look] = {}
-    if book.looks.get(console.START) != VERSION and (console.START in book.tabs or not book.looks):
-        found[console.START] = Look((Column(1, width=880, wrap=True),), first=True, lines=GUIDE)
+    worn = book.looks.get(console.START, "0")
+    if worn != VERSION and (console.START in book.tabs or not book.looks):
+        before = int(worn) if worn.isdecimal() else 0
+        fresh = tuple(line for version, lines in _NEW.items() if before < int(version) for line in lines)
+        found[console.START] = Look((Column(1, width=880, wrap=True),), first=True, lines=GUIDE, fresh=fresh)
     for tab, rows in tabs.items():
         if book.looks.get(tab) == VERSION:
             continue

@@ -9,10 +9,12 @@ from typing import Any, Final, get_args
 
 from shared.errors import BadInput
 from shared.model.cells import listed, short
-from shared.model.face import Face, Rule, SignUp
+from shared.model.face import ANY, Face, Rule, SignUp
+from shared.model.subscriber import EVERYONE, tag_form, usable_tag
 
 LONGEST: Final = 2_000  # characters of a cell
 MOST_SITES: Final = 20
+MOST_TAGS: Final = 100
 MOST: Final = 10_000  # confirmations an hour: who was let through stands in one document, which holds 1 MiB
 SLOWEST: Final = 60  # seconds
 CAPTCHAS: Final = ("turnstile", "hcaptcha", "recaptcha", "recaptcha-v3")
@@ -64,6 +66,21 @@ def _site(text: str) -> str:
     if found and int(found["port"] or 0) < 65_536:
         return origin
     raise BadInput(f"“{short(text)}” is no site. Write https:// and the host, and nothing after it: https://www.example.com.")
+
+
+def _tags(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(tag for word in re.split(r"[,;\n]", text) if (tag := tag_form(word))))
+    for tag in found:
+        if tag != ANY and (not usable_tag(tag) or tag == EVERYONE):
+            raise BadInput(
+                f"“{short(tag)}” is no tag: up to 40 letters and numbers, with signs such as - or & in between, and commas "
+                f"between tags. {ANY} alone stands for any tag."
+            )
+    if len(found) > MOST_TAGS:
+        raise BadInput(f"These are {len(found)} tags, and {MOST_TAGS} is the most.")
+    if ANY in found and len(found) > 1:
+        raise BadInput(f"{ANY} stands for any tag: write it alone, or the tags without it.")
+    return found
 
 
 def _yes(text: str) -> bool:
@@ -147,6 +164,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         lambda value: "\n".join(value),
     ),
     Setting(
+        "Sign-up tags",
+        "tags",
+        "The tags that forms and sites may give to whoever signs up, with commas between: berlin, spring fair. Anybody can post a form, "
+        f"so name none that you choose special readers by. {ANY}: any tag. Topics are always free to choose. Blank: none.",
+        _tags,
+        lambda value: ", ".join(value),
+    ),
+    Setting(
         "Disposable addresses",
         "disposable",
         "What happens to throw-away addresses: refuse, flag or allow. What is flagged is taken, and noted. Blank: refuse.",
@@ -168,13 +193,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "Confirmations an hour, one network",
         "network_hour",
-        "The most confirmation mails an hour for sign-ups from one network. 0: no limit. Blank: 60.",
+        "The most confirmation mails, and links to settings, an hour asked for from one network. 0: no limit. Blank: 60.",
         _number(MOST, "mails"),
     ),
     Setting(
         "Confirmations an hour, one domain",
         "domain_hour",
-        "The most confirmation mails an hour to one domain that is no large mailbox provider. 0: no limit. Blank: 120.",
+        "The most of either an hour to one domain that is no large mailbox provider. 0: no limit. Blank: 120.",
         _number(MOST, "mails"),
     ),
     CAPTCHA,

@@ -151,7 +151,7 @@ def _cell(one: Setting, value: Any, origin: Mapping[str, Any]) -> str:
 
 
 def _shown(one: Setting, value: Any, origin: Mapping[str, Any] | None = None) -> str:
-    return ", ".join(_cell(one, value, origin or {}).split()) or "none"
+    return ", ".join(_cell(one, value, origin or {}).splitlines()) or "none"
 
 
 def _blank(one: Setting) -> str:

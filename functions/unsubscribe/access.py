@@ -1,6 +1,8 @@
 """A link to one's settings, for somebody who has no mail of ours at hand: mailed to the address that they give, if we know it.
 
-Nothing is read or written, and the answer is the same for every address; the side that sends holds each to one link a day.
+Nothing is read or written, and the answer is the same for every address; the side that sends holds each to one link a day, and what is
+asked for from one network, or for one domain, to so many an hour. The form's token keeps off what fills in forms blindly; whoever reads
+our pages can have one, so it earns nothing there, and a request as JSON, which has none, is counted like the others.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from shared import http
 from shared.errors import BadInput, ConfigError, Unavailable
 from shared.http import Request, Response
 from shared.model import batch
+from shared.model.consent import network_of
 from shared.model.paths import ACCESS
 from shared.model.sid import MAX_TYPED, sid_of
 from shared.pages import forms
@@ -39,7 +42,8 @@ async def send(desk: Desk, request: Request, token: str) -> Response:
         return await _form(desk, request, "access.missing", fields, 400)
     if not request.wants_json and not await _proven(desk, fields):
         return await _form(desk, request, "access.once", fields)
-    await desk.bus.publish(batch.TOPIC, [batch.request_of_day(ACCESS, sid, desk.clock.now())])
+    asked = batch.request_of_day(ACCESS, sid, desk.clock.now(), network=network_of(request.client))
+    await desk.bus.publish(batch.TOPIC, [asked])
     if request.wants_json:
         return http.json({"accepted": True, "message": ACCEPTED}, 202)
     return await desk.draw(request, "message.html", name="sent", again="")

@@ -19,7 +19,6 @@ from shared.pages.faces import Faces
 from shared.ports import Bus, Clock, Secrets, Store
 
 PAGES: Final = Pages(Path(__file__).parent / "pages")
-ATTEMPTS: Final = 5  # of a write that races with another one to the same document
 LONGEST: Final = 300  # characters of a link's last part that a page repeats
 
 

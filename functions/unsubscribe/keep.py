@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from shared.errors import Conflict, Unavailable
+from shared.contention import outlast
 from shared.http import Request, Response
 from shared.model.sid import masked
 from shared.model.subscriber import mailable
 from shared.pages.faces import Shown
 from shared.ports import Create, Document, Merge
 
-from .desk import ATTEMPTS, PAGES, Desk
+from .desk import PAGES, Desk
 from .preferences import gone
 
 NAME: Final = "keep"  # of the page
@@ -37,17 +37,16 @@ async def keep(desk: Desk, request: Request, token: str) -> Response:
     if ref is None:
         return await desk.dead(request)
     kept = desk.paths.consent(ref.sid, f"keep-{now // DAY}")
-    for _ in range(ATTEMPTS):
+
+    async def once() -> Response:
         found, noted = await desk.store.get_many([desk.paths.subscriber(ref.sid), kept])
         if found is None or not mailable(found.data) or noted:  # noted: also when our own reply was lost
             return await _drawn(desk, request, token, found, "kept")
         evidence = _evidence(desk, request, shown, found.data, ref.campaign, now)
-        try:
-            await desk.store.commit([Merge(found.path, {"consented_at": now}, if_version=found.version), Create(kept, evidence)])
-        except Conflict:
-            continue  # somebody else wrote, or our own reply was lost: look again
+        await desk.store.commit([Merge(found.path, {"consented_at": now}, if_version=found.version), Create(kept, evidence)])
         return await _drawn(desk, request, token, found, "kept")
-    raise Unavailable("the store", "contended")
+
+    return await outlast(once)
 
 
 def _evidence(desk: Desk, request: Request, shown: Shown, held: Mapping[str, Any], campaign: str, at: int) -> dict[str, Any]:

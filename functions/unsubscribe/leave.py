@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from shared.errors import BadInput, Conflict, Unavailable
+from shared.contention import outlast
+from shared.errors import BadInput, Unavailable
 from shared.http import Request, Response
 from shared.logs import log
 from shared.model import event
@@ -16,7 +17,7 @@ from shared.model.event import Event
 from shared.model.subscriber import suppress
 from shared.ports import Merge
 
-from .desk import ATTEMPTS, Desk, fields_of
+from .desk import Desk, fields_of
 
 REASONS: Final = ("many", "irrelevant", "never", "other")
 MAX_WORDS: Final = 300
@@ -69,18 +70,15 @@ def _reason(fields: dict[str, str]) -> dict[str, Any]:
 async def _keep(desk: Desk, sid: str, why: dict[str, Any]) -> None:
     """Of somebody who has left: a reason that comes late must not bring back what was lifted, or words of somebody erased."""
     path = desk.paths.suppression(sid)
-    for _ in range(ATTEMPTS):
+
+    async def once() -> None:
         found = await desk.store.get(path, ["reasons", "why"])
         if found is None or "unsubscribed" not in found.data.get("reasons", ()) or "erased" in found.data["reasons"]:
             return
-        if why.items() <= (found.data.get("why") or {}).items():
-            return
-        try:
+        if not why.items() <= (found.data.get("why") or {}).items():
             await desk.store.commit([Merge(path, {"why": {**why, "at": desk.clock.now()}}, if_version=found.version)])
-            return
-        except Conflict:
-            continue
-    raise Unavailable("the store", "contended")
+
+    await outlast(once)
 
 
 async def _left(

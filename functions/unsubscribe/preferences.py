@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.errors import BadInput, Conflict, Unavailable
+from shared.contention import outlast
+from shared.errors import BadInput
 from shared.http import Request, Response
 from shared.model.face import Topic
 from shared.model.sid import masked
@@ -21,7 +22,7 @@ from shared.pages.forms import TOPIC
 from shared.ports import Create, Merge
 
 from .choices import FREQUENCIES, SHOWN, Choice, changed, chosen, paused, wants
-from .desk import ATTEMPTS, PAGES, Desk, fields_of
+from .desk import PAGES, Desk, fields_of
 
 NAME = "preferences"  # of the page
 
@@ -38,7 +39,8 @@ async def save(desk: Desk, request: Request, token: str) -> Response:
     if ref is None:
         return await desk.dead(request)
     consent = secrets.token_hex(8)
-    for _ in range(ATTEMPTS):
+
+    async def once() -> Response:
         found = await desk.store.get(desk.paths.subscriber(ref.sid))
         if found is None or not mailable(found.data):
             return await _drawn(desk, request, token, found.data if found else {})
@@ -52,12 +54,10 @@ async def save(desk: Desk, request: Request, token: str) -> Response:
             return await _drawn(desk, request, token, found.data, saved=True)
         evidence = _evidence(desk, request, shown, found.data, choice, ref.campaign, now)
         kept = Create(desk.paths.consent(ref.sid, consent), evidence)
-        try:
-            await desk.store.commit([Merge(found.path, fresh, if_version=found.version), kept])
-        except Conflict:
-            continue  # somebody else wrote, or our own reply was lost: look again
+        await desk.store.commit([Merge(found.path, fresh, if_version=found.version), kept])
         return await _drawn(desk, request, token, {**found.data, **fresh}, saved=True)
-    raise Unavailable("the store", "contended")
+
+    return await outlast(once)
 
 
 async def gone(desk: Desk, request: Request, token: str, held: Mapping[str, Any]) -> Response | None:

@@ -128,6 +128,7 @@ class SheetsApi:
             "updateSheetProperties": self._update_sheet,
             "deleteSheet": self._delete_sheet,
             "updateSpreadsheetProperties": self._update_book,
+            "insertDimension": self._insert,
             **self._looks.kinds,
         }
         replies = []
@@ -209,6 +210,16 @@ class SheetsApi:
         if len(self._store.tabs(book)) == 1:
             raise Refused(400, "You can't remove all the sheets in a document.")
         self._store.delete_tab(book, tab.id)
+        return {}
+
+    def _insert(self, book: str, given: dict[str, Any]) -> dict[str, Any]:
+        place = given["range"]
+        tab, at, end = self._looks.tab(book, place["sheetId"]), int(place.get("startIndex", 0)), int(place["endIndex"])
+        if place["dimension"] != "ROWS":
+            raise Refused(400, "The twin inserts rows only.")
+        if not 0 <= at < end or at > tab.rows or (at == 0 and given.get("inheritFromBefore")):
+            raise Refused(400, "The insertion index must be inside the grid, and not the first one when it inherits from before.")
+        self._store.insert_rows(book, tab.title, at + 1, end - at)
         return {}
 
     def _update_book(self, book: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -119,11 +119,15 @@ class Sheets:
             await self._service.call(VALUES, lambda values: values.batchClear(spreadsheetId=self._id, body=body), write=True)
 
     async def dress(self, looks: Mapping[str, Look], version: str) -> None:
-        """Two calls that read, one that writes. After Unavailable the looks may be on all the same, so it is not tried again here."""
+        """Two calls that read, or three where a tab may lack lines, one that writes. After Unavailable the looks may be on all the same, so
+        it is not tried again here."""
         tabs = (await self.workbook()).tabs
         there = [quote(tab) for tab in looks if tab in tabs]
         found = await self._properties(sheets_look.FIELDS, there) if there else {"sheets": []}
-        requests = sheets_look.requests(tabs, found["sheets"], looks, version)
+        told = [tab for tab, look in looks.items() if look.fresh and tab in tabs]
+        columns = await self.read([f"{quote(tab)}!A1:A" for tab in told])
+        said = {tab: ["".join(row) for row in rows] for tab, rows in zip(told, columns, strict=True)}
+        requests = sheets_look.requests(tabs, found["sheets"], looks, version, said)
         if requests:
             await self._change(requests, repeat=False)
 

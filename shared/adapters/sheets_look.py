@@ -27,8 +27,15 @@ _HEADER, _PLAIN, _SHADED = "#e8eef3", "#ffffff", "#f7f9fb"
 _CHART = (560, 300)  # pixels
 
 
-def requests(tabs: Mapping[str, int], sheets: Sequence[Json], looks: Mapping[str, Look], version: str) -> list[Json]:
-    """`tabs` are all of the workbook, `sheets` those of `looks` as spreadsheets.get gives them with FIELDS; [] when none is there."""
+def requests(
+    tabs: Mapping[str, int],
+    sheets: Sequence[Json],
+    looks: Mapping[str, Look],
+    version: str,
+    said: Mapping[str, Sequence[str]] | None = None,
+) -> list[Json]:
+    """`tabs` are all of the workbook, `sheets` those of `looks` as spreadsheets.get gives them with FIELDS; [] when none is there. `said`:
+    column A of those that may lack lines."""
     ids = dict(tabs)
     found = {sheet["properties"]["title"]: sheet for sheet in sheets}
     made: list[Json] = []
@@ -43,7 +50,21 @@ def requests(tabs: Mapping[str, int], sheets: Sequence[Json], looks: Mapping[str
     for title, look in looks.items():
         if title in found:
             made += _Dresser(ids[title], found[title], look).requests(ids, version)
+    for title, column in (said or {}).items():  # last: until here rows are counted as they were
+        for at, line in looks[title].added(column):
+            made += _inserted(ids[title], at, line)
     return made
+
+
+def _inserted(sheet: int, at: int, line: str) -> list[Json]:
+    """A row with a line in column A. It looks like the row above it."""
+    place = {"sheetId": sheet, "dimension": "ROWS", "startIndex": at, "endIndex": at + 1}
+    cell = {"userEnteredValue": {"stringValue": line}}
+    start = {"sheetId": sheet, "rowIndex": at, "columnIndex": 0}
+    return [
+        {"insertDimension": {"range": place, "inheritFromBefore": at > 0}},
+        {"updateCells": {"start": start, "rows": [{"values": [cell]}], "fields": "userEnteredValue"}},
+    ]
 
 
 class _Dresser:

@@ -4,7 +4,8 @@ A batch document has one writer, the holder of its lease. It keeps two byte stri
 recipient of every window so far, and `states`, one byte for each.
 
     source      {"low": hex, "high": hex} a range of the sid space (high exclusive, "" = to the end), {"sid": …} one subscriber, or
-                {"roster": n} the n sids of the field `roster`, 16 bytes each, frozen when it was cut, mailed in that order
+                {"roster": n} the n sids of the field `roster`, 16 bytes each, frozen when it was cut, mailed in that order. Of one
+                subscriber also `consent`, the sign-up that is to be confirmed, and, until the mail has gone, `network`: who asked
     key         of each MailRef: "" for the campaign's first send, "r1", "r2" … for a later one
     state       open | done
     cursor      the last sid read from the range; `read_all` once the source is exhausted. Of a roster as many are read as `states` has
@@ -24,7 +25,7 @@ recipient of every window so far, and `states`, one byte for each.
     codes       {position: the provider's code} of those failed, deferred or unknown; `refused`: {position: when there first was one, ms}
     ended_at    when it was done
     expires_at  of a single mail: when the document may go
-    stands_for  of a confirmation's that holds nobody: the name of an earlier day's batch whose mail went on this day
+    stands_for  of a single mail's that holds nobody: the name of an earlier day's batch whose mail went on this day
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ SKIPPED_LEFT: Final = ord("l")  # in the index, but the rule no longer holds
 SKIPPED_JOINED: Final = ord("j")  # confirmed after the freeze
 SKIPPED_CAPPED: Final = ord("p")  # had, or is about to have, as many mails as the contact policy allows
 SKIPPED_RESTING: Final = ord("r")  # wants none for some time, or none so soon after the last
-SKIPPED_CROWDED: Final = ord("w")  # a confirmation that waited for a day because too many were asked for at once
+SKIPPED_CROWDED: Final = ord("w")  # a mail that strangers can ask for, and that waited for a day because they asked for too many
 
 END_STATES: Final = ("sent", "failed", "suppressed", "skipped", "cancelled", "unknown")
 NAMES: Final[Mapping[int, str]] = {
@@ -68,9 +69,9 @@ SKIPS: Final[Mapping[int, str]] = {
     SKIPPED_JOINED: "confirmed after the campaign had started",
     SKIPPED_CAPPED: "had enough mails lately",
     SKIPPED_RESTING: "wants a pause, or fewer mails",
-    SKIPPED_CROWDED: "too many confirmations were asked for from one network or to one domain",
+    SKIPPED_CROWDED: "too many such mails were asked for from one network or to one domain",
 }
-CROWDED: Final = "crowded"  # the code of a confirmation that waits because too many were asked for
+CROWDED: Final = "crowded"  # the code of a mail that waits because too many were asked for
 BATCH_SIZE: Final = 400  # recipients of a range, on average
 TOPIC: Final = "send-requests"
 SINGLE_KEPT: Final = 90 * 86_400_000  # ms
@@ -120,10 +121,11 @@ def new(source: Mapping[str, Any], due: int, key: str = "", group: str = "", ros
     }
 
 
-def single(sid: str, consent: str, now: int) -> dict[str, Any]:
+def single(sid: str, consent: str, now: int, network: str = "") -> dict[str, Any]:
     """A batch document of one mail, not cut by a tick. It may go long after anything could still ask for that mail again: a link
     works for a week, and a dead letter is kept for a month."""
-    return {**new({"sid": sid, "consent": consent}, now + GRACE), "expires_at": Expiry(now + SINGLE_KEPT)}
+    source = {"sid": sid, "consent": consent, **({"network": network} if network else {})}
+    return {**new(source, now + GRACE), "expires_at": Expiry(now + SINGLE_KEPT)}
 
 
 def rosters(sids: Sequence[str], size: int = BATCH_SIZE) -> list[bytes]:
@@ -146,11 +148,13 @@ def sids(packed: bytes) -> list[str]:
     return [text[i : i + 32] for i in range(0, len(text), 32)]
 
 
-def request(campaign: str, batch: str, consent: str = "") -> dict[str, Any]:
-    """The message on `send-requests`. `consent` names the sign-up a confirmation is for."""
-    return {"campaign": campaign, "batch": batch, **({"consent": consent} if consent else {})}
+def request(campaign: str, batch: str, consent: str = "", network: str = "") -> dict[str, Any]:
+    """The message on `send-requests`. `consent` names the sign-up a confirmation is for; `network`, from where a link was asked for, as
+    `consent.network_of` has it: a sign-up's evidence holds that, and of a request for a link nothing else is kept."""
+    told = {"consent": consent, "network": network}
+    return {"campaign": campaign, "batch": batch, **{name: text for name, text in told.items() if text}}
 
 
-def request_of_day(campaign: str, sid: str, now: int, consent: str = "") -> dict[str, Any]:
+def request_of_day(campaign: str, sid: str, now: int, consent: str = "", network: str = "") -> dict[str, Any]:
     """The message for the one mail of a system campaign that somebody gets on a day (UTC)."""
-    return request(campaign, f"{sid}.{now // 86_400_000}", consent)
+    return request(campaign, f"{sid}.{now // 86_400_000}", consent, network)

@@ -26,14 +26,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shared.errors import Conflict, Unavailable
+from shared.contention import outlast
 from shared.model.paths import Paths
 from shared.model.subscriber import REASONS
 from shared.paging import every
 from shared.ports import Create, Document, Filter, Replace, Store, Write
 
 TOPIC: Final = "privacy-requests"
-ATTEMPTS: Final = 8
 FILES: Final = "imports/"  # how the page of a consent begins that came in a file, see functions/sync_sheet/import_files.py
 LINGER: Final = 3_600_000  # ms from the erasure to a second look, for what was under way: an export, a mail, an import
 _IMPORTED: Final = Filter(below="import-~")  # the consents of imports alone: strangers can make any number of the others
@@ -45,9 +44,14 @@ async def erase(store: Store, paths: Paths, sid: str, source: str, at: int) -> N
     """Take a person away, at `at` (ms); again is harmless. `source`: what told us, in ids and words ("mail of C-0001").
 
     When it returns no step can find the address any more. Raises Unavailable: then ask again.
+
+    Of the subscriber no version is asked: strangers' sign-ups change it as often as they like, and none of it stays. Every reason that
+    comes or goes meanwhile changes the suppression too; whoever else writes does so on a version that is now gone, or leaves what privacy
+    takes away.
     """
     files = await _files(store, paths, sid)
-    for _ in range(ATTEMPTS):
+
+    async def once() -> None:
         where = [paths.subscriber(sid), paths.suppression(sid), paths.erasure(sid)]
         person, bar, left = await store.get_many(where)
         if person and bar and _done(person.data, bar.data, at):
@@ -57,12 +61,9 @@ async def erase(store: Store, paths: Paths, sid: str, source: str, at: int) -> N
         noted = _noted(bar.data if bar else {}, kept["suppressed"], source, at)
         latest = max(at, int(left.data["at"]) if left else at)
         todo = {"at": latest, "due": at, "cursor": "", "files": sorted({*files, *_listed(left)}), "told": False}
-        try:
-            await store.commit([_exactly(*one) for one in zip(where, (person, bar, left), (kept, noted, todo), strict=True)])
-            return
-        except Conflict:
-            continue  # somebody else wrote, or our own reply was lost: look again
-    raise Unavailable("the store", "contended")
+        await store.commit([Replace(where[0], kept), _exactly(where[1], bar, noted), _exactly(where[2], left, todo)])
+
+    await outlast(once)
 
 
 def tombstone(subscriber: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from typing import Any, Final, Literal
 Rule = Literal["refuse", "flag", "allow"]
 MAX_LOGO: Final = 12_000  # characters: a page has to stay below 20 KB
 ACCENT: Final = "#0b6b53"
+ANY: Final = "*"
+_LISTS: Final = ("sites", "tags")  # of SignUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,11 @@ class Topic:
 class SignUp:
     """What a sign-up has to pass. `sites`: origins ("https://www.example.com") of the tenant's own pages, whose forms and scripts may sign
     people up and which may frame the form. `disposable`, `role`: what becomes of addresses of throw-away domains and of addresses like
-    info@. `mx`: whether the domain must take mail, as DNS has it. `network_hour`, `domain_hour`: confirmations an hour for sign-ups
-    from one network and to one domain that is no large mailbox provider; 0 for no limit. `captcha`: the kind of the CAPTCHA, "" for none,
-    with its public `captcha_key`; its secret is `captcha-secret`. `fill`: seconds below which nobody fills in the form."""
+    info@. `mx`: whether the domain must take mail, as DNS has it. `network_hour`, `domain_hour`: confirmations, and as many
+    links to settings, an hour for one network and for one domain that is no large mailbox provider; 0 for no limit. `captcha`: the kind
+    of the CAPTCHA, "" for none, with its public `captcha_key`; its secret is `captcha-secret`. `fill`: seconds below
+    which nobody fills in the form. `tags`: those that a sign-up may set besides topics, (ANY,) for every one; none unless somebody said
+    so, since whoever posts may name any, and a tag is all that it takes to get a segment's mails."""
 
     sites: tuple[str, ...] = ()
     disposable: Rule = "refuse"
@@ -46,6 +50,11 @@ class SignUp:
     captcha: str = ""
     captcha_key: str = ""
     fill: int = 2
+    tags: tuple[str, ...] = ()
+
+    def allows(self, tag: str) -> bool:
+        """Whether a sign-up may set a tag that is no topic."""
+        return tag in self.tags or ANY in self.tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +77,12 @@ class Face:
             told["topics"] = tuple(Topic(str(one["tag"]), str(one["label"]), str(one.get("about", ""))) for one in told["topics"])
         if "signup" in told:
             rules = {item.name: told["signup"][item.name] for item in fields(SignUp) if item.name in told["signup"]}
-            told["signup"] = SignUp(**{**rules, "sites": tuple(rules.get("sites", ()))})
+            told["signup"] = SignUp(**rules | {name: tuple(rules.get(name, ())) for name in _LISTS})
         return cls(**told)
 
     def document(self) -> dict[str, Any]:
         """For the tenant's document."""
         data = asdict(self)
         data["topics"] = list(data["topics"])
-        data["signup"]["sites"] = list(self.signup.sites)
+        data["signup"] |= {name: list(data["signup"][name]) for name in _LISTS}
         return data

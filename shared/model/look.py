@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -49,4 +50,24 @@ class Look:
     hidden: bool = False
     first: bool = False  # the leftmost tab
     lines: tuple[str, ...] = ()  # what a tab that is made says, down column A
+    fresh: tuple[
+        str, ...
+    ] = ()  # those of them that an earlier look did not have: a tab that is there gets them in rows of their own
     charts: tuple[Chart, ...] = ()
+
+    def added(self, said: Sequence[str]) -> list[tuple[int, str]]:
+        """Where to insert a row for each line that a tab lacks, in this order: its number from 0, counting those inserted before it.
+        `said`: column A. A line goes below the one before it, or above the one after it; where none of `lines` is left, people have
+        made the tab their own, and it gets nothing."""
+        rows, found = [*said], list[tuple[int, str]]()
+        for line in self.fresh:
+            if line in rows:
+                continue
+            at = self.lines.index(line)
+            above = next((rows.index(other) + 1 for other in reversed(self.lines[:at]) if other in rows), None)
+            below = next((rows.index(other) for other in self.lines[at + 1 :] if other in rows), None)
+            place = above if above is not None else below
+            if place is not None:
+                rows.insert(place, line)
+                found.append((place, line))
+        return found

@@ -132,8 +132,8 @@ class Paths:
         return f"{self.tenant}/callbacks/{digest}"
 
     def limit(self, hour: int, what: str) -> str:
-        """Whom a limit of confirmations counted in an hour (hours since the epoch); it goes by itself after a day. `what`: see
-        functions/send_batch/limits.py."""
+        """Whom a limit of mails that strangers can ask for counted in an hour (hours since the epoch); it goes by itself after a day.
+        `what`: see functions/send_batch/limits.py."""
         return f"{self.tenant}/limits/{hour}.{what}"
 
     @property
@@ -157,8 +157,12 @@ class Paths:
 
     @property
     def archive(self) -> str:
-        """The campaigns that everybody may see, see functions/launch/listing.py."""
+        """The campaigns that everybody may see, the newest of them, see functions/launch/volumes.py."""
         return f"{self.tenant}/console/archive"
+
+    def archive_volume(self, number: int | str) -> str:
+        """Older ones."""
+        return f"{self.archive}-{number}"
 
     @property
     def pages(self) -> str:

@@ -126,3 +126,16 @@ class SheetContract:
         assert await sheet.read(["Guide"]) == [[["one"], ["=two"]]], "only a tab that is made gets its lines"
         await sheet.dress({"Absent": look}, "8")
         await sheet.dress({}, "8")
+
+    async def test_a_tab_that_is_there_gets_rows_for_fresh_lines_and_keeps_what_people_typed(self, sheet: Sheet) -> None:
+        lines = ("1. write", "2. test", "3. send", "stuck?")
+        await sheet.dress({"Guide": Look(first=True, lines=("2. test", "stuck?"))}, "1")
+        await sheet.write({"Guide!A3": [["ours"]], "Guide!B1": [["beside 2"], ["beside stuck"], ["beside ours"]]})
+        await sheet.dress({"Guide": Look(first=True, lines=lines, fresh=("1. write", "3. send"))}, "2")
+        there = [["1. write"], ["2. test", "beside 2"], ["3. send"], ["stuck?", "beside stuck"], ["ours", "beside ours"]]
+        assert await sheet.read(["Guide"]) == [there]
+        await sheet.dress({"Guide": Look(first=True, lines=lines, fresh=("1. write", "3. send"))}, "2")
+        assert await sheet.read(["Guide"]) == [there], "what is there is not added again"
+        await sheet.write({"Guide!A1": [["a"], ["b"], ["c"], ["d"], ["e"]]})
+        await sheet.dress({"Guide": Look(first=True, lines=lines, fresh=("3. send",))}, "3")
+        assert await sheet.read(["Guide!A1:A"]) == [[["a"], ["b"], ["c"], ["d"], ["e"]]], "a guide of their own stays as it is"

@@ -16,6 +16,7 @@ import pytest
 from google.auth import exceptions, jwt
 
 from local.bus import LocalBus, Subscription, backoff
+from local.crowd import MANY, Crowd
 from local.issuer import LocalIssuer
 from shared import logs
 from shared.adapters.sqlite_bus import SCHEMA, SqliteBus
@@ -36,7 +37,8 @@ async def local(tmp_path: Path, inbox: Inbox, issuer: LocalIssuer) -> AsyncItera
     def make(**changes: Any) -> LocalBus:
         subscription = Subscription("record", "events", inbox.url, AUDIENCE, min_backoff=0.02, max_backoff=0.1)
         sign = changes.pop("sign", lambda audience: issuer.sign(audience, EMAIL))
-        bus = LocalBus(tmp_path / "bus.db", [replace(subscription, **changes)], sign, topics=["silent"])
+        after = changes.pop("after", None)
+        bus = LocalBus(tmp_path / "bus.db", [replace(subscription, **changes)], sign, topics=["silent"], after=after)
         made.append(bus)
         return bus
 
@@ -95,6 +97,43 @@ async def test_after_five_failures_a_message_is_a_dead_letter_until_replayed(
     await _drained(bus)
     assert await bus.dead_letters() == []
     assert len(await bus.recent()) == 3
+
+
+async def test_what_a_crowd_caused_waits_until_the_crowd_is_gone(local: Make, inbox: Inbox, publisher: SqliteBus) -> None:
+    crowd, end = Crowd(), asyncio.Event()
+
+    async def slow(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await end.wait()
+
+    app = crowd.counted(slow)
+    people = [asyncio.ensure_future(app({}, None, None)) for _ in range(MANY)]
+    await asyncio.sleep(0)
+    await local(after=crowd.gone).start()
+    await publisher.publish("events", [{"n": 1}])
+    await asyncio.sleep(0.3)
+    assert not inbox.pushes
+    end.set()
+    await asyncio.gather(*people)
+    await inbox.arrived(1)
+
+
+async def test_a_crowd_that_stays_holds_nothing_up_for_good(
+    local: Make, inbox: Inbox, publisher: SqliteBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("local.crowd.PATIENCE", 0.05)
+    crowd = Crowd()
+
+    async def never(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await asyncio.Event().wait()
+
+    app = crowd.counted(never)
+    people = [asyncio.ensure_future(app({}, None, None)) for _ in range(MANY)]
+    await asyncio.sleep(0)
+    await local(after=crowd.gone).start()
+    await publisher.publish("events", [{"n": 1}])
+    await inbox.arrived(1)
+    for one in people:
+        one.cancel()
 
 
 async def test_attributes_stay_with_a_message_through_dead_letter_and_replay(

@@ -137,6 +137,7 @@ def test_the_architecture_page_names_every_path() -> None:
         paths.templates,
         paths.pages,
         paths.archive,
+        paths.archive_volume("{number}"),
         MailTests.of(paths).batch(TEST, "{batch}"),
     }
     assert {row[0].strip("`") for row in rows(read("docs/architecture.md"), "Path")} == wanted

@@ -126,7 +126,9 @@ class FakeSheet:
         self._answer()
         for tab, look in looks.items():
             self.changes.append(("dress", tab))
-            self.tabs.setdefault(tab, [[line] for line in look.lines])
+            rows = self.tabs.setdefault(tab, [[line] for line in look.lines])
+            for at, line in look.added([row[0] if row else "" for row in rows]):
+                rows.insert(at, [line])
             self.looks[tab] = version
 
     async def add_tabs(self, titles: Sequence[str], columns: Mapping[str, int] | None = None) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
+from email import message_from_bytes
+from email.policy import default
 from typing import Any
 
 import pytest
@@ -118,12 +121,12 @@ async def test_an_hour_has_so_many_places_for_a_network_and_the_rest_waits(world
     everybody = people(300)
     first = await work(world, [await sign_up(world, address) for address in everybody])
     assert len(first) == 60
-    assert len(counted(capsys, "a confirmation waits for its place")) == 240
+    assert len(counted(capsys, "a mail waits for its place")) == 240
     hours = [first, *[await later(world) for _ in range(4)]]
     assert [len(hour) for hour in hours] == [60] * 5
     assert Counter(address for hour in hours for address in hour) == Counter(everybody)
     assert await ends(world) == {"s": 300} and not await due(world)
-    assert counted(capsys, "a confirmation waits for its place") == [], "told once each"
+    assert counted(capsys, "a mail waits for its place") == [], "told once each"
 
 
 async def test_the_tick_brings_them_back_the_longest_wait_first(world: World) -> None:
@@ -159,7 +162,7 @@ async def test_who_waited_for_a_day_is_given_up(world: World) -> None:
     assert not await due(world)
     [lost, *_] = set(everybody) - set(mailed)
     told = [line async for line in Trace(world.store, world.paths, world.sid(lost)).of(CONFIRM)]
-    assert any("too many confirmations were asked for" in line for line in told)
+    assert any("too many such mails were asked for" in line for line in told)
 
 
 @pytest.mark.parametrize("fault", ["lost", "conflict", "refused", ""])
@@ -386,6 +389,25 @@ async def test_a_wait_for_the_mail_server_is_no_wait_for_a_place(world: World) -
     assert await work(world, [await sign_up(world, "eve@e.example"), ada]) == ["eve@e.example"]
     assert (await ends(world))["d"] == 1, "it waits for an hour, not for 26"
     assert await later(world) == ["ada@a.example"]
+
+
+async def test_a_newer_sign_up_goes_before_one_that_waits_in_a_strangers_crowd(world: World) -> None:
+    """And its link confirms that one."""
+    await world.system("confirm")
+    await rules(world, network_hour=1)
+    await work(world, [await sign_up(world, "first@a.example")])
+    assert await work(world, [await sign_up(world, "ada@b.example")]) == []
+    crowded = await sign_up(world, "ada@b.example")
+    before = world.versions()
+    assert await work(world, [crowded]) == [] and world.versions() == before
+    own = await sign_up(world, "ada@b.example", "192.0.2.0/24")
+    assert await work(world, [own]) == ["ada@b.example"]
+    body = message_from_bytes(world.sender.mails["ada@b.example"], policy=default).get_body(("plain",))
+    assert body
+    [token] = re.findall(r"/subscribe/confirm/([\w.~-]+)", body.get_content())
+    assert world.links.read_confirm(token, NOW)[:2] == (world.sid("ada@b.example"), own["consent"])
+    assert (await world.ledger(own["batch"], CONFIRM))["source"]["consent"] == own["consent"]
+    assert await later(world) == [] and not await due(world)
 
 
 async def test_who_had_themselves_erased_and_comes_back_the_same_day_gets_one_more(world: World) -> None:

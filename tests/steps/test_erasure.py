@@ -25,6 +25,7 @@ from functions.sync_sheet import erased
 from functions.sync_sheet.handler import SyncSheet
 from ops.export import name_of, segment
 from ops.export import write as write_csv
+from shared import contention
 from shared.adapters import sqlite_file
 from shared.adapters.sqlite_file import SqliteFile
 from shared.errors import Conflict, NotFound, Unavailable
@@ -185,7 +186,8 @@ async def test_who_waits_for_the_sheet_is_looked_for_no_more_and_takes_no_new_ex
     assert (await world.data(world.paths.erasure(sid)))["told"] is False
 
 
-async def test_a_store_that_always_conflicts_is_unavailable(world: World) -> None:
+async def test_a_store_that_always_conflicts_is_unavailable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contention, "BUDGET", 0.0)
     await world.add(ADA)
 
     class Contended(FaultyStore):
@@ -359,6 +361,16 @@ class Town:
         world.sheet.tabs["Import"][1:] = [
             [f"I-{n:04d}", address(n).upper(), f"Name {n}", "", "tea", "fair"] for n in range(self.pasted)
         ]
+        for n in range(0, self.pasted - 1, 5):  # what the import refuses, and what people note beside a row
+            odd = [
+                f"Name {n} <{address(n)}>",
+                f"mailto:{address(n)}",
+                f"{address(n)}; {address(n + 1).upper()}",
+                f"{address(n)} (old)",
+            ]
+            world.sheet.tabs["Import"].append(
+                [f"K-{n:04d}", odd[n % 4], address(n), "", f"of {address(n)}", f"told by {address(n + 1)}"]
+            )
         await self.sheet.handle()
         for n in range(self.filed, self.people):
             await self._signed_up(n)
@@ -526,7 +538,7 @@ async def test_the_search_misses_no_place(town: Callable[[int], Town], monkeypat
     """With one of the deletions left out, those of that place are found."""
     match control:
         case "tombstones":
-            monkeypatch.setattr("shared.model.erasure._exactly", lambda path, found, data: Merge(path, data))
+            monkeypatch.setattr("shared.model.erasure.Replace", Merge)
             monkeypatch.setattr(erasures, "cleaned", lambda data, at: None)
         case "the Import tab":
             monkeypatch.setattr(erased, "blank", _same)

@@ -364,17 +364,29 @@ async def test_nothing_of_it_is_kept_or_logged(ready: World, capsys: pytest.Capt
     assert "Lisbon" not in stored and ADDRESS not in stored
 
 
+async def test_what_was_heard_of_a_single_mail_is_in_it_when_its_batch_is_gone(ready: World) -> None:
+    sid = await reader(ready)
+    gone = MailRef("confirm", sid, f"{TODAY - 100}-0123456789abcdef")
+    for ref in (gone, MailRef("confirm", sid, str(TODAY)), MailRef("confirm", "ff" * 16, str(TODAY))):
+        await ready.record().handle(Event("delivered", ref.text, NOW + 5).to_message())
+    held = await Personal(ready.store, ready.paths).of(sid, NOW)
+    confirmations = {one["send"]: one for one in held.mails if one["campaign"] == "confirm"}
+    assert list(confirmations) == [gone.key, str(TODAY)]
+    assert all(one["heard"]["delivered_at"] == NOW + 5 for one in confirmations.values())
+    assert "batch" not in confirmations[gone.key] and confirmations[str(TODAY)]["state"] == "sent"
+
+
 # --- bounds -----------------------------------------------------------------------------------------------------------
 
 
 async def test_what_it_costs(ready: World) -> None:
     """Reads: two documents, a page of consents, one of lifts, the campaigns with the four of the system's own, a delivery a send, the
-    batches looked at, and of the four system campaigns a page and a delivery a batch."""
+    batches looked at, and of the four system campaigns two pages."""
     sid = await reader(ready)
     before = ready.store.operations.reads, ready.store.operations.writes
     await Personal(ready.store, ready.paths).of(sid, NOW)
     after = ready.store.operations.reads, ready.store.operations.writes
-    documents, sends, ranges, rosters, singles = 2 + 1 + 1, 3, 1, 2 + 1, 4 + 1
+    documents, sends, ranges, rosters, singles = 2 + 1 + 1, 3, 1, 2 + 1, 4 + 4
     assert (after[0] - before[0], after[1] - before[1]) == (documents + 6 + sends + ranges + rosters + singles, 0)
 
 

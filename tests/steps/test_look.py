@@ -85,6 +85,38 @@ async def test_a_workbook_of_an_earlier_version_gets_what_is_missing(sheet: Ward
     assert len(sheet.calls) == 2
 
 
+async def test_the_guide_of_an_earlier_version_gets_its_new_step_and_keeps_what_people_typed(sheet: Wardrobe) -> None:
+    """A workbook as version 2 made it: without the ninth step."""
+    await ensure(sheet)
+    before = [[line] for line in look.GUIDE if not line.startswith("9.")]
+    before[3] = ["4. Ours: ask Mira for a row.", "a note"]
+    sheet.tabs[console.START] = [*before, [], ["Our wiki", "https://wiki.example"]]
+    sheet.looks = dict.fromkeys(sheet.looks, "2")
+    await ensure(sheet)
+    assert sheet.tabs[console.START] == [*before[:8], [look.GUIDE[8]], *before[8:], [], ["Our wiki", "https://wiki.example"]]
+    assert set(sheet.looks.values()) == {look.VERSION}
+    sheet.changes.clear()
+    await ensure(sheet)
+    assert sheet.changes == []
+
+
+async def test_steps_that_people_took_out_of_the_guide_stay_out(sheet: Wardrobe) -> None:
+    await ensure(sheet)
+    theirs = [[look.GUIDE[0]], ["The rest is in our wiki."]]
+    sheet.tabs[console.START] = [[*row] for row in theirs]
+    sheet.looks = dict.fromkeys(sheet.looks, "2")
+    await ensure(sheet)
+    assert sheet.tabs[console.START] == [theirs[0], [look.GUIDE[8]], theirs[1]], "only what is new comes"
+    sheet.tabs[console.START] = [["Ours."]]
+    sheet.looks = dict.fromkeys(sheet.looks, "2")
+    await ensure(sheet)
+    assert sheet.tabs[console.START] == [["Ours."]]
+
+
+def test_every_line_that_came_with_a_version_is_in_the_guide_and_the_version_is_out() -> None:
+    assert all(int(version) <= int(look.VERSION) and set(lines) <= set(look.GUIDE) for version, lines in look._NEW.items())
+
+
 async def test_a_guide_that_was_thrown_away_stays_away(sheet: Wardrobe) -> None:
     await ensure(sheet)
     del sheet.tabs[console.START]

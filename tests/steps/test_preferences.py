@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from functions.unsubscribe.choices import PAUSE, Choice, changed, wants
 from functions.unsubscribe.desk import PAGES
+from shared import contention
 from shared.errors import Unavailable
 from shared.http import Request, Response
 from shared.model.consent import text_version
@@ -272,7 +273,8 @@ async def test_somebody_who_leaves_meanwhile_has_left(world: World) -> None:
     assert await evidence(world) == []
 
 
-async def test_a_document_that_never_rests_is_unavailable(world: World) -> None:
+async def test_a_document_that_never_rests_is_unavailable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contention, "BUDGET", 0.0)
     await world.add(ADDRESS)
 
     class Restless(FaultyStore):

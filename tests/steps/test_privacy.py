@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from functions.privacy import sign_ups
-from functions.privacy.deliveries import QUIET
+from functions.privacy.deliveries import QUIET, Deliveries
 from functions.privacy.files import EXPORTS_KEPT, STUCK, TESTS_KEPT, exported
 from functions.privacy.handler import BUDGET
 from functions.privacy.main import Config
@@ -27,7 +27,7 @@ from shared.errors import BadInput, ConfigError, Unavailable
 from shared.model import batch, campaign, erasure, marks
 from shared.model.erasure import erase
 from shared.model.event import Event
-from shared.model.paths import TEST, MailTests
+from shared.model.paths import CONFIRM, SYSTEM, TEST, WELCOME, MailTests
 from shared.model.ref import MailRef
 from shared.model.subscriber import suppress
 from shared.ports import Create, Merge, Write
@@ -37,6 +37,17 @@ from .test_imports import Folder, notices, pasted, shown, step
 from .world import World
 
 ADA, BOB = "ada@example.com", "bob@example.com"
+
+
+def slow(world: World) -> FaultyStore:
+    """Each call takes a millisecond."""
+
+    class Slow(FaultyStore):
+        async def _call(self, verb: str, work: Any, path: str = "") -> Any:
+            world.clock.advance(1)
+            return await super()._call(verb, work, path)
+
+    return Slow(world.store, lambda verb: "")
 
 
 # --- sign-ups ---------------------------------------------------------------------------------------------------------
@@ -106,12 +117,7 @@ async def test_more_sign_ups_than_a_page_and_a_run_that_runs_out_of_time(world: 
         await asked(world, f"p{n}@example.com", NOW + n)
     world.clock.advance(KEPT + many)
 
-    class Slow(FaultyStore):
-        async def _call(self, verb: str, work: Any, path: str = "") -> Any:
-            world.clock.advance(1)
-            return await super()._call(verb, work, path)
-
-    await replace(world.privacy(Slow(world.store, lambda verb: "")), budget=100).handle()
+    await replace(world.privacy(slow(world)), budget=100).handle()
     assert 0 < await world.store.count(world.paths.subscribers) < many
     await world.privacy().handle()
     assert await world.store.count(world.paths.subscribers) == 0
@@ -193,14 +199,9 @@ async def test_many_deliveries_go_a_part_a_run(world: World, monkeypatch: pytest
     await world.privacy().handle()
     world.clock.advance(QUIET)
 
-    class Slow(FaultyStore):
-        async def _call(self, verb: str, work: Any, path: str = "") -> Any:
-            world.clock.advance(1)
-            return await super()._call(verb, work, path)
-
     left = [1002]
     while left[-1]:
-        await replace(world.privacy(Slow(world.store, lambda verb: "")), budget=8).handle()
+        await replace(world.privacy(slow(world)), budget=8).handle()
         left.append(await world.store.count(world.paths.deliveries("C-0001")))
         assert len(left) < 20
     assert len(left) > 2 and left == sorted(left, reverse=True)
@@ -220,6 +221,125 @@ async def test_a_day_is_looked_at_once(world: World) -> None:
 
     await world.privacy(Watched(world.store, lambda verb: "")).handle()
     assert world.paths.campaigns not in seen and world.paths.suppressions not in seen
+
+
+# --- mails of the system's own, whose campaigns never end -------------------------------------------------------------
+
+
+async def heard(world: World, at: int, address: str = ADA, key: str = "d", campaigns: Sequence[str] = SYSTEM) -> None:
+    """A mail of each of these campaigns was delivered at that moment."""
+    for name in campaigns:
+        event = Event("delivered", MailRef(name, world.sid(address), key).text, at)
+        await world.record().handle(event.to_message())
+
+
+async def noted(world: World) -> list[str]:
+    """What is noted of single mails: "confirm d" …"""
+    found = [(name, one.id) for name in SYSTEM for one in await world.all(world.paths.deliveries(name))]
+    return [f"{name} {id.partition('.')[2]}" for name, id in found]
+
+
+async def test_what_is_noted_of_single_mails_goes_by_its_own_time(world: World) -> None:
+    await heard(world, NOW, key="old")
+    await heard(world, NOW + DAY, key="new")
+    world.clock.time = NOW + 730 * DAY - 1
+    await world.privacy().handle()
+    assert len(await noted(world)) == 8
+    world.clock.time = NOW + 731 * DAY - 1
+    await world.privacy().handle()
+    assert await noted(world) == [f"{name} new" for name in SYSTEM]
+
+
+async def test_whatever_comes_first_the_first_time_decides(world: World) -> None:
+    """A click two years later keeps nothing, and neither does a delivery that is told after it."""
+    early, late = NOW, NOW + 700 * DAY
+    for key, times in (("a", (early, late)), ("b", (late, early))):
+        for at in times:
+            await heard(world, at, key=key, campaigns=[WELCOME])
+    assert [one.data["first_at"] for one in await world.all(world.paths.deliveries(WELCOME))] == [NOW, NOW]
+    world.clock.time = NOW + 730 * DAY
+    await world.privacy().handle()
+    assert await noted(world) == []
+
+
+async def test_single_mails_stay_for_ever_where_that_is_wanted(world: World) -> None:
+    await heard(world, NOW)
+    world.clock.advance(5000 * DAY)
+    await world.privacy(retention=0).handle()
+    assert len(await noted(world)) == 4
+
+
+async def test_a_delivery_of_a_campaign_waits_for_its_end(world: World) -> None:
+    await heard(world, NOW, key="r1", campaigns=["C-0001"])
+    [one] = await world.all(world.paths.deliveries("C-0001"))
+    assert one.data == {"labels": ["delivered"], "delivered_at": NOW}
+
+
+async def test_many_single_mails_go_a_part_a_run(world: World) -> None:
+    """Several pages of two campaigns. A run that ends in the middle leaves the day open."""
+    old = [
+        Create(world.paths.delivery(one, f"{n:032x}.d"), {"first_at": NOW + n}) for one in (CONFIRM, WELCOME) for n in range(700)
+    ]
+    young = Create(world.paths.delivery(CONFIRM, f"{9:032x}.e"), {"first_at": NOW + 2 * DAY})
+    await world.store.write_many([*old, young])
+    world.clock.time = NOW + 731 * DAY
+    left = [1401]
+    while "single_mails" not in await world.data(world.paths.privacy):
+        await replace(world.privacy(slow(world)), budget=13).handle()
+        left.append(sum([await world.store.count(world.paths.deliveries(name)) for name in SYSTEM]))
+        assert len(left) < 20
+    assert len({*left}) > 2 and left == sorted(left, reverse=True)
+    assert await noted(world) == ["confirm e"]
+
+
+async def test_what_the_store_refuses_is_left_to_the_next_run(world: World) -> None:
+    await heard(world, NOW)
+    world.clock.time = NOW + 731 * DAY
+    with pytest.raises(Unavailable):
+        await world.privacy(FaultyStore(world.store, lambda verb: "refused" if verb == "write_many" else "")).handle()
+    assert len(await noted(world)) == 4
+    await world.privacy().handle()
+    assert await noted(world) == []
+
+
+async def test_a_day_asks_once_for_single_mails_and_reads_none_that_is_kept(world: World) -> None:
+    await world.store.write_many([Create(world.paths.delivery(CONFIRM, f"{n:032x}.d"), {"first_at": NOW}) for n in range(1000)])
+    read: list[tuple[str, int]] = []
+
+    class Watched(FaultyStore):
+        async def page(self, collection: str, *args: Any, **named: Any) -> Any:
+            found = await super().page(collection, *args, **named)
+            read.append((collection, len(found)))
+            return found
+
+    for _ in range(3):
+        await world.privacy(Watched(world.store, lambda verb: "")).handle()
+    assert [one for one in read if one[0].endswith("/deliveries")] == [(world.paths.deliveries(name), 0) for name in SYSTEM]
+
+
+async def test_the_sheet_says_the_same_without_them(world: World) -> None:
+    await ended(world)
+    await world.system(CONFIRM, WELCOME)
+    await heard(world, NOW)
+    await world.sync_sheet().handle()
+    before = {tab: shown(world, tab) for tab in ("Results", "Dashboard")}
+    assert all(before.values())
+    done = await Deliveries(world.store, world.paths, world.clock.now() - NOW).run(world.clock.now(), lambda: False)
+    assert done == {"single_deliveries": 4} and await noted(world) == []
+    await world.sync_sheet().handle()
+    assert {tab: shown(world, tab) for tab in before} == before
+
+
+async def test_an_erasure_finds_what_is_noted_of_single_mails(world: World) -> None:
+    for address in (ADA, BOB):
+        await heard(world, NOW, address)
+    await erase(world.store, world.paths, world.sid(ADA), "x", NOW)
+    await world.privacy().handle()
+    found = [one.id for name in SYSTEM for one in await world.all(world.paths.deliveries(name))]
+    assert found == [f"{world.sid(BOB)}.d"] * 4
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("days", ["29", "-1"])
@@ -324,7 +444,105 @@ async def test_an_address_that_stands_elsewhere_in_its_row_goes_too(world: World
     await world.sync_sheet().handle()
     await erase(world.store, world.paths, world.sid(ADA), "x", NOW)
     await world.sync_sheet().handle()
-    assert rows(world) == [["I-1", "erased", "", "en"], others], "what people wrote in another's row is theirs"
+    assert rows(world) == [["I-1", "erased", "", "en"], ["I-2", BOB, "Bob", "", "", "told by erased"]], (
+        "of what is said of another only the address goes"
+    )
+
+
+async def test_an_address_in_any_notation_goes_and_others_in_the_cell_stay(world: World) -> None:
+    """The import refuses such cells, and leaves them where they are."""
+    told = [
+        (["I-1", f"Ada <{ADA}>", "Ada", "", "", "fair"], ["I-1", "erased", "", "", "", "fair"]),
+        (["I-2", f"mailto:{ADA}", "Ada", "", "", "fair"], ["I-2", "erased", "", "", "", "fair"]),
+        (["I-3", f"{ADA}; {BOB}", "Both", "", "", "fair"], ["I-3", f"erased; {BOB}", "Both", "", "", "fair"]),
+        (["I-4", f" {ADA.upper()} (old)", "Ada", "", "", "fair"], ["I-4", "erased", "", "", "", "fair"]),
+        (["I-5", "Ada", f"{ADA}", "", "", "fair"], ["I-5", "Ada", "erased", "", "", "fair"]),
+        (["I-6", BOB, "Bob", "", f"tea, {ADA}", "fair"], ["I-6", BOB, "Bob", "", "tea, erased", "fair"]),
+        ([ADA, "eve@example.com", "Eve", "", "", "fair"], ["erased", "eve@example.com", "Eve", "", "", "fair"]),
+        (["I-8", f"x{ADA}", "Xada", "", "", "fair"], ["I-8", f"x{ADA}", "Xada", "", "", "fair"]),
+    ]
+    await pasted(world, [before for before, _ in told])
+    world.sheet.tabs["Import"][3] += ["", "", f"beside: {ADA}"]  # a column of their own, behind the answers
+    await world.sync_sheet().handle()
+    await erase(world.store, world.paths, world.sid(ADA), "x", NOW)
+    await world.sync_sheet().handle()
+    assert rows(world) == [after for _, after in told]
+    assert world.sheet.tabs["Import"][3][8] == "beside: erased"
+    assert ADA not in str(world.sheet.tabs).lower().replace(f"x{ADA}", "")
+    again = {row[0]: row[1] for row in shown(world, "Import results")}
+    assert (again["I-6"], again["erased"]) == ("Imported. Left out as tags: a***@example.com.", "Imported."), "not taken in anew"
+    assert all(imports.of_erased(again[id]) for id in ("I-1", "I-2", "I-4"))
+    world.sheet.changes.clear()
+    await world.sync_sheet().handle()
+    assert world.sheet.changes == [], "and that is all"
+
+
+async def test_what_is_said_of_another_is_kept_without_the_address(world: World) -> None:
+    """Nobody who is erased later could be found in somebody else's document."""
+    await pasted(world, [["I-1", BOB, f"Bob ({ADA})", "", "", f"told by {ADA}"], ["I-2", ADA, ADA, "", "", f"Form of {ADA}"]])
+    await world.sync_sheet().handle()
+    assert (await world.subscriber(BOB))["name"] == "Bob (a***@example.com)"
+    [consent] = await world.all(world.paths.consents(world.sid(BOB)))
+    assert consent.data["source"] == "told by a***@example.com"
+    assert (await world.subscriber(ADA))["name"] == ADA, "of oneself all may be said"
+
+
+async def test_where_else_the_address_stands_is_told_once_and_nothing_is_changed(world: World) -> None:
+    """In the tabs that people own a word in its place could change what a campaign does."""
+    await world.add(ADA)
+    await world.sync_sheet().handle()
+    tabs = world.sheet.tabs
+    tabs["Campaigns"][1] = ["C-0001", f"For {ADA}", "letter", "", "", "", "Draft", "", "", "", f"{BOB}, {ADA}"]
+    tabs["Segments"].append(["friends", "tag is vip"])
+    tabs["Old list"] = [["Mail"], [BOB], *([f"mailto:{ADA}"] for _ in range(12))]
+    tabs[f"List of {ADA}"] = [["", ADA]]
+    before = {name: [[*row] for row in tab] for name, tab in tabs.items()}
+    await erase(world.store, world.paths, world.sid(ADA), "x", NOW)
+    await world.sync_sheet().handle()
+    assert all(tabs[name] == before[name] for name in ("Campaigns", "Segments", "Old list"))
+    rest = "the address of somebody who was erased stands there. The system changes nothing there: take it out."
+    told = [row[1] for row in tabs["Activity"][1:]]
+    assert told == [
+        f"Campaigns, B2, K2: {rest}",
+        f"Old list, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12 and 2 more: {rest}",
+        f"List of a***@example.com, B1: {rest}",
+    ]
+    await world.sync_sheet().handle()
+    assert [row[1] for row in tabs["Activity"][1:]] == told
+
+
+async def test_a_tab_that_cannot_be_read_is_named_and_keeps_no_erasure_waiting(world: World) -> None:
+    await world.add(ADA)
+    await world.sync_sheet().handle()
+    world.sheet.tabs["Huge"] = [[ADA]]
+    await erase(world.store, world.paths, world.sid(ADA), "x", NOW)
+    read = world.sheet.read
+
+    async def refused(ranges: Sequence[str]) -> list[list[list[str]]]:
+        if ranges[0].startswith("Huge!"):
+            raise Unavailable("sheets", "too large")
+        return await read(ranges)
+
+    world.sheet.read = refused  # type: ignore[method-assign]
+    await world.sync_sheet().handle()
+    assert world.sheet.tabs["Activity"][-1][1] == "Huge may hold the address of somebody who was erased: it could not be read."
+    assert (await world.data(world.paths.erasure(world.sid(ADA))))["told"] is True
+
+
+async def test_nobody_erased_costs_one_read_and_no_tab_is_looked_through(world: World) -> None:
+    await pasted(world, [["I-1", f"Ada <{ADA}>", "Ada", "", "", "fair"]])
+    world.sheet.tabs["Old list"] = [[ADA]]
+    await world.sync_sheet().handle()
+    asked: list[Sequence[str]] = []
+    read = world.sheet.read
+
+    async def noted(ranges: Sequence[str]) -> list[list[list[str]]]:
+        asked.append(ranges)
+        return await read(ranges)
+
+    world.sheet.read = noted  # type: ignore[method-assign]
+    await world.sync_sheet().handle()
+    assert len(asked) == 1 and not [place for place in asked[0] if place.startswith("'Old list'")]
 
 
 async def test_a_row_that_is_pasted_later_is_answered_and_blanked(world: World) -> None:

@@ -123,12 +123,13 @@ async def test_a_new_workbook_shows_each_setting_with_what_is_in_force_and_write
 
 async def test_a_workbook_from_before_gets_the_values_in_force(world: World, folder: Folder) -> None:
     sign_up = SignUp(sites=("https://a.example", "https://b.example"), disposable="flag", mx=True, network_hour=7, fill=9)
-    sign_up = replace(sign_up, captcha="turnstile", captcha_key="0x4AAA")
+    sign_up = replace(sign_up, captcha="turnstile", captcha_key="0x4AAA", tags=("berlin", "spring fair"))
     wanted = Face("#123456", "", "https://www.brand.example/", True, (NEWS, EVENTS), sign_up)
     await set_up(world, wanted)
     shown = settings(world)
     assert (shown["Accent colour"], shown["Sites with the form"]) == ("#123456", "https://a.example\nhttps://b.example")
     assert (shown["CAPTCHA"], shown["Fastest sign-up"], shown["Check mail domains"]) == ("turnstile", "9", "yes")
+    assert shown["Sign-up tags"] == "berlin, spring fair"
     assert world.sheet.rows("Topics!A2:C9") == [["news", "News", "Once a week."], ["events", "Events"]]
     await tick(world, 2)
     assert await face(world) == wanted
@@ -138,7 +139,7 @@ async def test_a_workbook_from_before_gets_the_values_in_force(world: World, fol
 
 async def test_every_setting_reads_what_it_shows() -> None:
     some = Face("#123456", "", "https://x.example/y", True, (), SignUp(("https://a.example",), "allow", "refuse", True, 1, 2))
-    some = replace(some, signup=replace(some.signup, captcha="hcaptcha", captcha_key="k-1", fill=0))
+    some = replace(some, signup=replace(some.signup, captcha="hcaptcha", captcha_key="k-1", fill=0, tags=("a b", "c++")))
     for one in SETTINGS:
         value = values_of(some)[one.field]
         assert not value or one.read(one.shown(value)) == value
@@ -187,6 +188,9 @@ async def test_rows_may_be_sorted_and_columns_moved(world: World, folder: Folder
             ("https://a.example", "https://b.example:8443"),
         ),
         ("Sites with the form", "http://localhost:8000", "sites", ("http://localhost:8000",)),
+        ("Sign-up tags", " Berlin; Spring Fair,\nberlin,", "tags", ("berlin", "spring fair")),
+        ("Sign-up tags", "हिन्दी, R&D", "tags", ("हिन्दी", "r&d")),
+        ("Sign-up tags", " * ", "tags", ("*",)),
         ("Disposable addresses", "Allow", "disposable", "allow"),
         ("Role addresses", "refuse", "role", "refuse"),
         ("Check mail domains", "yes", "mx", True),
@@ -235,6 +239,12 @@ HOSTILE = [
     ("Sites with the form", "https://a.example:70000"),
     ("Sites with the form", "https://münchen.example"),
     ("Sites with the form", "\n".join(f"https://a{n}.example" for n in range(21))),
+    ("Sign-up tags", "berlin, everyone"),
+    ("Sign-up tags", "vip*"),
+    ("Sign-up tags", "berlin, *"),
+    ("Sign-up tags", "=vip"),
+    ("Sign-up tags", "x" * 41),
+    ("Sign-up tags", ",".join(f"t{n}" for n in range(101))),
     ("Disposable addresses", "delete"),
     ("Confirmations an hour, one network", "-1"),
     ("Confirmations an hour, one network", "1.5"),
@@ -276,6 +286,27 @@ async def test_a_blank_cell_is_as_the_product_comes(world: World, folder: Folder
     assert await face(world) == Face()
     assert answers(world)["Confirmations an hour, one network"] == "As it comes: 60."
     assert answers(world)["Accent colour"] == f"As it comes: {ACCENT}."
+
+
+async def test_a_workbook_from_before_gets_the_row_of_a_new_setting_which_lets_no_sign_up_set_tags(
+    world: World, folder: Folder
+) -> None:
+    old = Face("#123456").document()
+    del old["signup"]["tags"]
+    await set_up(world)
+    await world.store.commit([Merge(world.paths.tenant, {"face": old})])
+    world.sheet.tabs["Settings"] = [row for row in world.sheet.tabs["Settings"] if row[0] != "Sign-up tags"]
+    say(world, "Accent colour", "#123456")
+    await tick(world, 2)
+    assert settings(world)["Sign-up tags"] == "" and sorted(settings(world)) == sorted(NAMES)
+    assert answers(world)["Sign-up tags"] == "As it comes: none."
+    assert (await face(world)).signup.tags == () and not (await face(world)).signup.allows("vip")
+    say(world, "Sign-up tags", "berlin, spring fair")
+    await tick(world)
+    say(world, "Sign-up tags", "berlin, everyone")
+    await tick(world)
+    assert (await face(world)).signup.tags == ("berlin", "spring fair")
+    assert answers(world)["Sign-up tags"].endswith("Until then: berlin, spring fair.")
 
 
 async def test_a_captcha_needs_its_key_and_losing_it_changes_neither(world: World, folder: Folder) -> None:

@@ -27,7 +27,7 @@ TOPICS = (Topic("roasts", "New roasts", "once a month"), Topic("node.js", "Code"
 
 def face(world: World, **signup: Any) -> None:
     """Give the tenant topics and a policy."""
-    told = Face(topics=TOPICS, signup=SignUp(**{"sites": (SITE,), **signup}))
+    told = Face(topics=TOPICS, signup=SignUp(**{"sites": (SITE,), "tags": ("vip", "new"), **signup}))
     world.faces.shown = Shown(replace(TENANT, face=told), world.faces.shown.pages)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from shared.errors import Unavailable
 from shared.http import Request, Response
+from shared.model.face import ANY
 from shared.model.ref import MailRef
 from shared.model.subscriber import country_of, suppress
 from shared.ports import Create, Delete, Location, Merge
@@ -24,6 +25,12 @@ from .world import PROOF, World
 ADDRESS = "ada@example.com"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture(autouse=True)
+def open_tags(world: World) -> None:
+    """Any tag goes here: which ones do is another file's matter (test_sign_up_tags.py)."""
+    world.let_sign_ups_set(ANY)
 
 
 def form(client: str = "203.0.113.77", **fields: str) -> Request:

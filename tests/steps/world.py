@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,12 @@ class World:
         return Privacy(store or self.store, objects or self.objects, self.clock, self.paths, retention)
 
     # --- data ---
+
+    def let_sign_ups_set(self, *tags: str) -> None:
+        """As the row Sign-up tags of the Settings."""
+        shown = self.faces.shown
+        face = replace(shown.tenant.face, signup=replace(shown.tenant.face.signup, tags=tags))
+        self.faces.shown = replace(shown, tenant=replace(shown.tenant, face=face))
 
     def sid(self, address: str) -> str:
         return sid_of(PEPPER, self.paths.tenant_id, address)

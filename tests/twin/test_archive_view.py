@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from functions.archive.view import View, response
+from functions.archive.view import response
 from local import browser
 from local.pictures import MISSING
 from shared.http import Response
@@ -79,6 +79,6 @@ async def test_nothing_in_a_mail_runs_and_its_links_work() -> None:
         pytest.skip(MISSING)
     naive = await visited(program, Response(200, HOSTILE, "text/html"), click=False)
     assert len([path for path in naive if path.startswith("/ran/")]) > 3  # so that what follows means something
-    asked = await visited(program, response(View(HOSTILE, True), "https://news.example", True), click=True)
+    asked = await visited(program, response(HOSTILE, "https://news.example", True), click=True)
     assert [path for path in asked if path.startswith("/ran/")] == []
     assert {"/mail", "/away"} <= set(asked)
