@@ -19,6 +19,7 @@ Chosen = Annotated[
     Literal["embedded", "emulators"], typer.Option(envvar="STACK", help="What the twin stands on; see local/stacks.py.")
 ]
 COLLECTED = 50_000, 20, 100  # more objects than the requests of a thousand people make
+TURN = 0.0005  # seconds until a thread of the store gets its turn; ten times as long by default, for each statement
 KEPT = {"embedded": "nothing is lost", "emulators": "the emulators keep nothing, the next start is from scratch"}
 
 
@@ -56,6 +57,7 @@ def run(
     def ready() -> None:
         gc.freeze()  # else a crowd of a thousand is half as fast: all that is imported is looked through again and again
         gc.set_threshold(*COLLECTED)
+        sys.setswitchinterval(TURN)
         print(f"Subscriber Pipeline, local twin: {twin.url}", file=console)
         print(f"State and log: {state}. Ctrl-C ends it; {KEPT[stack]}.", file=console)
 

@@ -19,6 +19,7 @@ from shared.http import ALWAYS, STRICT_TRANSPORT, Request, Response, text
 
 MAX_BODY = 1 << 20  # bytes, unless a step says less
 SLOW = 1.0  # seconds from which a request is worth an entry: Cloud Run counts every one already, by its latency
+_HEADERS = "pipeline.headers"  # in the scope
 Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
 
 
@@ -58,7 +59,7 @@ async def _translated(
 
 async def answered(step: str, request: StarletteRequest, work: Awaitable[Response]) -> StarletteResponse:
     """Await a handler's response and map what it raises: the author's faults to 4xx, ours to 5xx. Its entries are `request`'s."""
-    logs.begin(step, request.headers)
+    logs.begin(step, headers_of(request))
     try:
         response = await work
     except TooLarge:
@@ -89,7 +90,7 @@ async def answered(step: str, request: StarletteRequest, work: Awaitable[Respons
 
 def always(request: StarletteRequest) -> dict[str, str]:
     """The headers of each answer to a request; the platform's proxy says by what scheme it came."""
-    scheme = request.headers.get("x-forwarded-proto") or request.scope.get("scheme", "")
+    scheme = headers_of(request).get("x-forwarded-proto") or request.scope.get("scheme", "")
     return {**ALWAYS, **STRICT_TRANSPORT} if scheme.partition(",")[0] == "https" else {**ALWAYS}
 
 
@@ -100,17 +101,8 @@ def _shown(path: str) -> str:
 
 async def translate(request: StarletteRequest, trusted_hops: int, max_body: int = MAX_BODY) -> Request:
     """Our Request; raises TooLarge beyond `max_body` bytes without reading on. A GET or HEAD has no body
-    (https://www.rfc-editor.org/rfc/rfc9110#name-get).
-
-    Read from the ASGI scope, where header names are lower-case: Starlette's own views of it cost a hit three times as much.
-    """
-    scope = request.scope
-    headers: dict[str, str] = {}
-    for name, value in scope["headers"]:
-        key, text = name.decode("latin-1"), value.decode("latin-1")
-        if key == "x-forwarded-for" and key in headers:
-            text = f"{headers[key]}, {text}"  # a proxy may add a line of its own instead of extending one
-        headers[key] = text
+    (https://www.rfc-editor.org/rfc/rfc9110#name-get)."""
+    scope, headers = request.scope, headers_of(request)
     peer = scope.get("client")
     return Request(
         method=scope["method"],
@@ -120,6 +112,19 @@ async def translate(request: StarletteRequest, trusted_hops: int, max_body: int 
         body=b"" if scope["method"] in ("GET", "HEAD") else await _body(request, max_body),
         client=client_address(headers, peer[0] if peer else "", trusted_hops),
     )
+
+
+def headers_of(request: StarletteRequest) -> dict[str, str]:
+    """By their names in lower case, read once from the ASGI scope: Starlette's own view of it goes through them all for each name."""
+    found: dict[str, str] | None = request.scope.get(_HEADERS)
+    if found is None:
+        found = request.scope[_HEADERS] = {}
+        for name, value in request.scope["headers"]:
+            key, text = name.decode("latin-1"), value.decode("latin-1")
+            if key == "x-forwarded-for" and key in found:
+                text = f"{found[key]}, {text}"  # a proxy may add a line of its own instead of extending one
+            found[key] = text
+    return found
 
 
 async def _body(request: StarletteRequest, most: int) -> bytes:

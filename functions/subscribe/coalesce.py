@@ -1,8 +1,8 @@
 """Sign-ups that arrive together share a call of the store: a burst is hundreds of small writes, and a call takes 500.
 
 Each hears of its own writes only. A write that finds the store at rest leaves at once; one that comes within `rest` of a call's start, or
-while CALLS of them are under way, waits for the next one. A call costs as much CPU as all else that a sign-up takes, however few writes
-are in it. The queue has an end: who finds it full is told to come again, before anything was accepted.
+while CALLS of them are under way, waits for the next one, which leaves sooner when it is full. A call costs as much CPU as all else that a
+sign-up takes, however few writes are in it. The queue has an end: who finds it full is told to come again, before anything was accepted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Coalesced:
     rest: float = 0.0
     _queue: deque[_Ask] = field(default_factory=deque, repr=False)
     _calls: set[asyncio.Task[None]] = field(default_factory=set, repr=False)  # held, or they could vanish
-    _woken: bool = field(default=False, repr=False)
+    _size: int = field(default=0, repr=False)  # writes in the queue
+    _next_call: asyncio.TimerHandle | None = field(default=None, repr=False)
+    _leaves: bool = field(default=False, repr=False)  # in this turn of the loop
     _rested: float = field(default=0.0, repr=False)  # when the next call may start, by the loop's clock
 
     async def write(self, writes: Sequence[Write]) -> None:
@@ -56,21 +58,36 @@ class Coalesced:
             raise Full("too many writes wait")
         ask = _Ask(writes, asyncio.get_running_loop().create_future())
         self._queue.append(ask)
+        self._size += len(writes)
         self._soon()
         await ask.done
 
     def _soon(self) -> None:
-        """Start a call once the store has rested, at the soonest when this turn of the loop is over: what arrives until then goes along."""
-        if self._queue and not self._woken and len(self._calls) < CALLS:
-            self._woken = True
-            asyncio.get_running_loop().call_at(self._rested, self._wake)
+        """Start a call once the store has rested or the call is full, at the soonest when this turn of the loop is over: what arrives until
+        then goes along."""
+        if not self._queue or self._leaves or len(self._calls) >= CALLS:
+            return
+        loop = asyncio.get_running_loop()
+        self._leaves = self._size >= MAX_WRITES
+        if self._leaves:
+            self._rest_no_more()
+            loop.call_soon(self._wake)
+        elif self._next_call is None:
+            self._next_call = loop.call_at(self._rested, self._wake)
 
     def _wake(self) -> None:
-        self._woken = False
+        self._rest_no_more()
+        self._leaves = False
         self._rested = asyncio.get_running_loop().time() + self.rest
         task = asyncio.create_task(self._do(self._next()))
         self._calls.add(task)
         task.add_done_callback(self._ended)
+        self._soon()
+
+    def _rest_no_more(self) -> None:
+        if self._next_call:
+            self._next_call.cancel()
+            self._next_call = None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)
@@ -82,6 +99,7 @@ class Coalesced:
         while self._queue and size + len(self._queue[0].writes) <= MAX_WRITES:
             group.append(self._queue.popleft())
             size += len(group[-1].writes)
+        self._size -= size
         return group
 
     async def _do(self, group: list[_Ask]) -> None:

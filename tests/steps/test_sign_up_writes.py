@@ -54,7 +54,7 @@ async def test_what_arrives_together_shares_a_call_and_what_comes_later_the_next
     writes = coalesced(store)
     first = [asyncio.create_task(writes.write(sign_up(n))) for n in range(600)]
     await asyncio.sleep(0.01)
-    assert [len(call) for call in store.calls] == [500]  # one caller began; what is left waits for the same
+    assert [len(call) for call in store.calls] == [500, 500, 200]
     store.go.set()
     await asyncio.gather(*first)
     assert [len(call) for call in store.calls] == [500, 500, 200]
@@ -94,6 +94,20 @@ async def test_one_alone_does_not_wait_and_those_that_follow_share_the_next_call
     assert len(store.calls) == 2
     await asyncio.gather(*asked)
     assert [len(call) for call in store.calls] == [2, 2, 10]
+
+
+async def test_a_full_call_leaves_before_the_store_has_rested() -> None:
+    store = SlowStore()
+    store.go.set()
+    writes = Coalesced(store, rest=3600)  # type: ignore[arg-type]
+    await writes.write(sign_up(0))
+    asked = [asyncio.create_task(writes.write(sign_up(n))) for n in range(1, 750)]
+    async with asyncio.timeout(30):
+        await asyncio.gather(*asked[:500])
+        assert [len(call) for call in store.calls] == [2, 500, 500]
+        assert not any(one.done() for one in asked[500:])
+        await asyncio.gather(*asked[500:], writes.write(sign_up(750)))
+    assert [len(call) for call in store.calls] == [2, 500, 500, 500]
 
 
 async def test_each_hears_of_its_own_writes_only() -> None:
