@@ -23,7 +23,7 @@ T = TypeVar("T")
 class _One(Generic[T]):
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     found: tuple[int, T] | None = None  # and when
-    failed: tuple[int, Unavailable] | None = None
+    failed: tuple[int, str] | None = None  # and what did not answer
 
 
 class Held(Generic[T]):
@@ -44,12 +44,12 @@ class Held(Generic[T]):
             now = self._clock.now()
             if one.found is None or not 0 <= now - one.found[0] < self._age:
                 if one.failed and 0 <= now - one.failed[0] < PAUSE:
-                    raise one.failed[1]
+                    raise Unavailable(one.failed[1]) from None  # a new one: each time that one is raised its trace grows
                 try:
                     one.found = now, await read()
                 except Unavailable as error:
                     if one.found is None:
-                        one.failed = self._clock.now(), error
+                        one.failed = self._clock.now(), error.service
                         raise
                     log("WARNING", f"the archive stays as it was: {error}")
                     one.found = now, one.found[1]

@@ -88,14 +88,16 @@ class SendBatch:
             raise BadInput("not a send request")
         step = replace(self, paths=MailTests.of(self.paths), bus=_Unheard()) if campaign == TEST else self
         with self.ending.stop(time.monotonic() + self.pace.budget / 1000) as stopping:
-            try:
-                run = await step._begin(campaign, name, asked, stopping)
-                if run:
-                    await Turn(step, run).work()
-                    if not run.in_vain:
-                        run.counted()
-            except Lost:
-                log("INFO", "another worker has this batch", campaign=campaign, batch=name)
+            for _ in range(2 if campaign in LIMITED else 1):  # two requests for one mail meet: the second may have the place
+                try:
+                    run = await step._begin(campaign, name, asked, stopping)
+                    if run:
+                        await Turn(step, run).work()
+                        if not run.in_vain:
+                            run.counted()
+                    return
+                except Lost:
+                    log("INFO", "another worker has this batch", campaign=campaign, batch=name)
 
     async def _begin(self, campaign: str, name: str, asked: Asked, stopping: Stop) -> Run | None:
         """Read what is needed; None when there is nothing to do now."""
@@ -116,8 +118,6 @@ class SendBatch:
         elsewhere = bool(ledger.crowded_since) and asked.differs(ledger.source)
         if ledger.lease_until > now or (ledger.not_before > now and not elsewhere):
             return None
-        if elsewhere:
-            ledger.asked_anew(fresh["source"])
         before = batch.tally(ledger.states)
         await self._ask_about(campaign, ledger, ledger.take_over(), key if single else ledger.key)
         if plan is None or "mail" not in plan.data:
@@ -134,6 +134,9 @@ class SendBatch:
             await self.pause(campaign, BROKEN.format(error))
             await ledger.release(now, now + self.pace.wait)  # a single mail may exist in this message only
             return None
+        earlier = ledger.source if elsewhere else {}
+        if elsewhere:
+            ledger.asked_anew(fresh["source"])
         audience = (
             Audience(campaign, key=key, consent=ledger.source["consent"])
             if single
@@ -160,7 +163,7 @@ class SendBatch:
             contacts=None if single else await self._policy.contacts(data, ledger.source, batch.sids(ledger.roster), now),
             ask_seldom=partial(self._policy.seldom, campaign, data, ledger.source, batch.sids(ledger.roster), ledger.key),
             limits=self._limits if campaign in LIMITED else None,
-            elsewhere=elsewhere,
+            earlier=earlier,
             before=before,
         )
 

@@ -3,7 +3,8 @@ domain: whoever has others bombed with them, or a company's mail server flooded,
 they are asked for, which reads nothing. A network of IPv6 is a /56; its /48, which one customer may hold, gets SITE times as many.
 
 Each kind of mail has places of its own: anybody can use up those of confirmations, with any addresses, and readers are not to lose the
-way to their settings by that. Those of the links only addresses of readers use up, each once a day.
+way to their settings by that. Whoever is asked for takes a place of the network, reader or not, or mails that are held would tell who is
+one; a place of the domain and the mailbox takes only who is mailed.
 
 An address with a "+tag", or of Gmail with dots, is one of thousands that reach the same mailbox: all of those together get MAILBOX_DAY a
 day. The plain one is not among them, so that whoever spends them keeps nobody from signing up.
@@ -16,9 +17,10 @@ sid that has its place keeps it: a repeat, or a retry after the mail server's "l
 place in another one. So nothing is handed over in an hour that is not in its documents.
 
 Who finds no place waits for the next hour, or day, those who have waited longest first; after PATIENCE the mail is given up. When it goes
-on a later day than it was asked for, it takes that day's batch too: nobody gets two on one day. If that batch is there already, the newer
-request stands for both. So does one of the same day, from another network (or a newer sign-up), that finds a place while the earlier one
-waits for its own: whoever has somebody's mail wait in a crowd of their own making keeps nobody from asking for it themselves.
+on a later day than it was asked for, it takes that day's batch too: nobody gets two on one day by that. If that batch is there already and
+does not wait itself, the newer request stands for both. So does one of the same day, from another network (or a newer sign-up), that
+finds a place while the earlier one waits for its own: whoever has somebody's mail wait in a crowd of their own making keeps nobody from
+asking for it themselves.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from shared.model import batch
 from shared.model.face import Face, SignUp
 from shared.model.mailboxes import large
 from shared.model.paths import ACCESS, CONFIRM, Paths
-from shared.ports import ArrayUnion, Create, Document, Expiry, Merge, Store, Write
+from shared.ports import ArrayUnion, Create, Document, Expiry, Merge, Replace, Store, Write
 
 LIMITED: Final = (CONFIRM, ACCESS)
 HOUR: Final = 3_600_000  # ms
@@ -69,7 +71,7 @@ class Asking(NamedTuple):
 
 
 class Held(NamedTuple):
-    """It must not go now: not before `until` (ms), 0 for never. `why`: network, domain, mailbox, contended, or newer (request)."""
+    """It must not go now: not before `until` (ms), 0 for never. `why`: network, site, domain, mailbox, contended, or newer (request)."""
 
     until: int
     why: str
@@ -146,7 +148,7 @@ class Limits:
         return self._rules[1], str(shown.data.get("network") or "") if shown else asking.network
 
     def _today(self, asking: Asking, now: int) -> list[str]:
-        """The path of today's batch, when this one has waited since another day."""
+        """The path of today's batch, when this one has waited for its place since another day."""
         day = now // DAY
         if not asking.since or asking.key.partition("-")[0] == str(day):
             return []
@@ -171,7 +173,7 @@ class Limits:
     ) -> Held | None:
         for path in today:
             other = found.get(path)
-            if other and other.data.get("stands_for") != _name(asking):
+            if other and other.data.get("stands_for") != _name(asking) and not _waits(other, now):
                 return Held(0, "newer")
         for count in counts:
             sids = _sids(found.get(count.path))
@@ -197,10 +199,21 @@ class Limits:
             elif asking.sid not in document.data["sids"]:
                 writes.append(Merge(count.path, {"sids": ArrayUnion((asking.sid,))}, if_version=document.version))
         for path in today:
-            if found[path] is None:
-                taken = {"state": "done", "read_all": True, "due": batch.NEVER, "ended_at": now, "stands_for": _name(asking)}
-                writes.append(Create(path, {**batch.single(asking.sid, asking.consent, now), **taken}))
+            other = found[path]
+            taken = {"state": "done", "read_all": True, "due": batch.NEVER, "ended_at": now, "stands_for": _name(asking)}
+            whole = {**batch.single(asking.sid, asking.consent, now), **taken}
+            if other is None:
+                writes.append(Create(path, whole))
+            elif _waits(other, now):
+                writes.append(Replace(path, whole, if_version=other.version))
         return writes
+
+
+def _waits(other: Document, now: int) -> bool:
+    """Whether today's own mail has no place yet either: then the older one, which has, stands for both."""
+    data = other.data
+    crowded = (data.get("codes") or {}).get("0") == batch.CROWDED
+    return data["state"] == "open" and crowded and int(data.get("lease_until", 0)) <= now
 
 
 def mailbox(address: str) -> str:

@@ -79,7 +79,10 @@ class Run:
     contacts: Contacts | None = None
     quiet: Quiet | None = None
     limits: Limits | None = None  # of a mail that strangers can ask for
-    elsewhere: bool = False  # it waits for a place of theirs, and was now asked for from somewhere else
+    earlier: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # who asked before, where it waits and is now asked for from somewhere else
+    adopted: bool = False  # the later request has its place
     held: Held | None = None  # by them
     ask_seldom: Callable[[], Awaitable[Contacts]] | None = None  # what counts for readers who want mails seldom
     seldom: Contacts | None = None  # that, asked for when there was one
@@ -115,7 +118,7 @@ class Run:
     @property
     def in_vain(self) -> bool:
         """Whether the later request finds no place either: then this turn leaves everything as it was."""
-        return self.elsewhere and self.held is not None and self.held.why != "contended"
+        return bool(self.earlier) and self.held is not None and not self.adopted and not self.ledger.held
 
     @property
     def heeded(self) -> bool:

@@ -60,6 +60,8 @@ class Turn:
                 await self._hands.window(window)
             await self._keep_pace(window, began)
         self._pace()
+        if run.earlier and not run.adopted:  # nobody knows whether the later one finds a place
+            run.ledger.asked_anew(run.earlier)
         if (run.state != "paused" or run.ledger.held) and not run.in_vain:
             await self._end()
         if run.fault:
@@ -134,8 +136,10 @@ class Turn:
         """What becomes of a reader just read: an end state, or DEFERRED; who can be mailed now is in `run.waiting` then."""
         run = self.run
         state = batch.CANCELLED if run.state == "cancelled" else run.audience.judge(data)
-        if state != batch.HANDED or data is None:
+        waits = run.held is not None and run.held.until > 0 and run.state != "cancelled"
+        if (state != batch.HANDED or data is None) and not waits:
             return state
+        data = data or {}
         if run.heeded and data.get("paused_until", 0) > now:
             return batch.SKIPPED_RESTING
         if run.contacts and run.contacts.enough(sid, data):
@@ -153,8 +157,9 @@ class Turn:
     async def _ask_more(self, positions: Sequence[int], found: Sequence[Document | None], now: int) -> None:
         """What takes more reads: has a mail that strangers can ask for its place, and what have those had who want mails seldom."""
         run = self.run
-        if run.limits and found and found[0] and run.audience.judge(found[0].data) == batch.HANDED:
-            await self._take_place(run.limits, positions[0], found[0], now)
+        if run.limits and found:
+            mailable = found[0] and run.audience.judge(found[0].data) == batch.HANDED
+            await self._take_place(run.limits, positions[0], found[0] if mailable else None, now)
         if not (run.heeded and run.ask_seldom):
             return
         readers = [one for one in found if one and one.data.get("frequency") in SELDOM]
@@ -165,12 +170,15 @@ class Turn:
                 fuller = await self.step.store.get_many([one.path for one in readers], fields)
                 run.fuller = {one.id: one.data for one in fuller if one}
 
-    async def _take_place(self, limits: Limits, position: int, reader: Document, now: int) -> None:
-        """Among this hour's mails of a network and a domain, or note since when it waits for one."""
+    async def _take_place(self, limits: Limits, position: int, reader: Document | None, now: int) -> None:
+        """Among this hour's mails of a network and a domain, or note since when it waits for one. Whom we do not mail takes one of the
+        network all the same, and waits for it: else whoever asked could tell by their own mails, which are held or not, who is a reader."""
         run, ledger, mail = self.run, self.run.ledger, self.run.audience
         since, network = ledger.crowded_since, ledger.source.get("network", "")
-        asking = Asking(run.campaign, reader.id, mail.consent, network, mail.address(reader.data), mail.key, since)
-        run.held = await limits.ask(asking, now)
+        address = mail.address(reader.data) if reader else ""
+        asking = Asking(run.campaign, ledger.sid(position), mail.consent, network, address, mail.key, since)
+        run.held = held = await limits.ask(asking, now)
+        run.adopted = held is None or held.why == "contended"
         if run.held and run.in_vain:  # the earlier request goes on waiting for its own place, which may be nearer
             run.held = Held(batch.NEVER, run.held.why)
             return

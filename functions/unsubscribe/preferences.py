@@ -38,9 +38,9 @@ async def save(desk: Desk, request: Request, token: str) -> Response:
     ref, fields, shown = desk.mail_of(request, token), fields_of(request), await desk.faces.get()
     if ref is None:
         return await desk.dead(request)
-    consent = secrets.token_hex(8)
 
     async def once() -> Response:
+        consent = secrets.token_hex(8)
         found = await desk.store.get(desk.paths.subscriber(ref.sid))
         if found is None or not mailable(found.data):
             return await _drawn(desk, request, token, found.data if found else {})

@@ -152,6 +152,21 @@ async def test_a_later_request_survives_any_fault(ready: World, n: int, fault: F
     assert mailed == ["ada@a.example"]
 
 
+async def test_a_later_request_that_could_not_be_judged_takes_nothing_over(ready: World) -> None:
+    """The provider is down when a stranger asks from their full network: the reader's own wait is not theirs by that."""
+    await rules(ready, network_hour=1)
+    await ready.add("bob@b.example", "cat@c.example", "ada@a.example")
+    await work(ready, [*await ask(ready, "bob@b.example"), *await ask(ready, "cat@c.example", WORK)])
+    assert await work(ready, await ask(ready, "ada@a.example")) == []
+    path = ready.paths.batch(ACCESS, f"{ready.sid('ada@a.example')}.{NOW // DAY}")
+    held = (await ready.data(path))["source"]["network"]
+    ready.sender.down = True
+    assert await work(ready, await ask(ready, "ada@a.example", WORK)) == []
+    assert (await ready.data(path))["source"]["network"] == held
+    ready.sender.down = False
+    assert await later(ready) == ["ada@a.example"]
+
+
 class Crowd:
     """A store where somebody else is always faster to a place."""
 
@@ -187,13 +202,29 @@ async def test_sign_ups_and_links_take_no_place_of_each_other(ready: World) -> N
     assert [len(one.data["sids"]) for one in held] == [3] * 4
 
 
-async def test_only_readers_take_places(ready: World) -> None:
-    await rules(ready, network_hour=1)
-    await ready.add("ada@a.example", "angry@a.example")
-    await ready.store.commit(suppress(ready.paths, ready.sid("angry@a.example"), "complaint", "x", NOW))
-    await ready.store.commit([Create(ready.paths.subscriber(ready.sid("new@a.example")), {"asked": "new@a.example"})])
-    nobodies = ["nobody@a.example", "angry@a.example", "new@a.example"]
-    assert await work(ready, await asked(ready, [*nobodies, "ada@a.example"])) == ["ada@a.example"]
+async def test_nobody_can_tell_by_their_own_links_who_is_a_reader(ready: World) -> None:
+    """A stranger asks for their own addresses and others' from one network: what is left for their own is the same with any others."""
+    await rules(ready, network_hour=3)
+    own = [f"own{n}@o.example" for n in range(6)]
+    readers, angry, new = (people(4, f"{kind}.example") for kind in ("r", "c", "n"))
+    await ready.add(*own, *readers, *angry)
+    for address in angry:
+        await ready.store.commit(suppress(ready.paths, ready.sid(address), "complaint", "x", NOW))
+    for address in new:
+        await ready.store.commit([Create(ready.paths.subscriber(ready.sid(address)), {"asked": address})])
+    seen = []
+    for day, others in enumerate((readers, angry, new, people(4, "nobody.example"))):
+        ready.clock.time = (NOW // DAY + 2 * day) * DAY
+        mixed = [own[0], *others[:3], *own[1:4], others[3], *own[4:]]
+        hours = [await work(ready, await asked(ready, mixed))] + [await later(ready) for _ in range(5)]
+        assert any(set(mailed) & set(others) for mailed in hours) == (others is readers)
+        assert (
+            hours[0][0] == own[0] and not set(own[1:]) & set(hours[0]) and {*own} <= {one for mailed in hours for one in mailed}
+        )
+        places = [one for one in await ready.all(f"{ready.paths.tenant}/limits") if one.id.partition(".")[2].startswith("n")]
+        taken = {int(one.id.partition(".")[0]) - ready.clock.now() // HOUR: len(one.data["sids"]) for one in places}
+        seen.append({hour: count for hour, count in taken.items() if hour > -6})
+    assert seen == [{-5: 3, -4: 3, -3: 3, -2: 1}] * 4
 
 
 async def test_json_is_counted_like_the_form(ready: World) -> None:

@@ -316,13 +316,16 @@ async def test_a_place_names_neither_address_nor_domain_nor_network_and_goes_by_
     assert "firm" not in text and "203" not in text.replace(str(NOW // HOUR), "")
 
 
-async def test_only_who_would_be_mailed_takes_a_place(world: World) -> None:
+async def test_who_is_not_mailed_takes_a_place_of_the_network_and_none_of_the_domain(world: World) -> None:
+    """Else the next mail from there, held or not, would tell that somebody complained."""
     await world.system("confirm")
-    await rules(world, network_hour=1)
+    await rules(world, network_hour=2, domain_hour=1)
     await world.store.commit(suppress(world.paths, world.sid("angry@a.example"), "complaint", "x", NOW))
     await work(world, [await sign_up(world, "angry@a.example")])
-    assert await world.all(f"{world.paths.tenant}/limits") == []
-    assert await work(world, [await sign_up(world, "ada@b.example")]) == ["ada@b.example"]
+    [held] = await world.all(f"{world.paths.tenant}/limits")
+    assert held.data["sids"] == [world.sid("angry@a.example")]
+    later = [await sign_up(world, address) for address in ("ada@a.example", "bob@b.example")]
+    assert await work(world, later) == ["ada@a.example"]
 
 
 async def test_a_repeat_passes_again_within_the_hour_and_a_retry_in_another_takes_a_place_there(world: World) -> None:
@@ -356,6 +359,21 @@ async def test_a_wait_past_midnight_takes_that_days_batch_too(world: World) -> N
     assert not await due(world)
     world.clock.advance(DAY)
     assert await work(world, [await sign_up(world, "ada@b.example", "192.0.2.0/24")]) == ["ada@b.example"]
+
+
+async def test_a_wait_past_midnight_does_not_give_way_to_one_that_waits_itself(world: World) -> None:
+    """A stranger's sign-up of the new day, which waits in their crowd, keeps nobody's own of yesterday."""
+    await world.system("confirm")
+    await rules(world, network_hour=1)
+    world.clock.time = NOW - NOW % DAY + DAY - HOUR
+    await work(world, [await sign_up(world, "first@a.example")])
+    assert await work(world, [await sign_up(world, "ada@b.example")]) == []
+    world.clock.time += HOUR
+    crowd = [await sign_up(world, address, "192.0.2.0/24") for address in ("own@c.example", "ada@b.example")]
+    assert await work(world, crowd) == ["own@c.example"]
+    world.clock.time += limits.SPREAD
+    assert await work(world, await due(world)) == ["ada@b.example"]
+    assert [await later(world) for _ in range(3)] == [[]] * 3 and await ends(world) == {"s": 3}
 
 
 @pytest.mark.parametrize("n", range(8))
