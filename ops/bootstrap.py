@@ -140,8 +140,8 @@ async def _run(
             await run.carry(store, paths)
         sheet, folder = await run.workbook(), await run.folder()
         rule = await run.rule()
-        ready = await run.sharing({SHEET: sheet, FOLDER: folder}, rule)
-        if carry and not ready:
+        await run.sharing({SHEET: sheet, FOLDER: folder}, rule)
+        if run.replacing and sheet != run.held["sheet"] and await run.held_back(store, paths, sheet):
             run.say(f"tenant {tenant}: names the old Sheet until that is done")
             return run.left
         if await run.tenant(store, paths, sheet, folder, rule) and rule:
@@ -181,6 +181,8 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.left: list[str] = []
+        self.unusable = False  # whether the steps could not work with the Sheet and the folder as they are
+        self.replacing = False  # whether the Sheet is to take an old one's place
 
     @property
     def held(self) -> dict[str, Any]:
@@ -220,6 +222,7 @@ class _Run:
         if zone and zone != found.zone:
             self.say(f"Sheet: its time zone is {found.zone}, and stays so; File, Settings changes it to {zone}")
         self.left += found.problems
+        self.unusable |= bool(found.problems)
         return sheet
 
     async def carry(self, store: Store, paths: Paths) -> None:
@@ -230,8 +233,15 @@ class _Run:
                 "A fresh workbook takes the place of an old one: say --sheet, the empty Sheet, of a tenant that is there."
             )
         if new != self.held["sheet"]:
+            self.replacing = True
             await self.space.check(new, SHEET)
             await fresh.carry(self.space, store, paths, self.held["sheet"], new, self.given.get("time-zone", ""), self.say)
+
+    async def held_back(self, store: Store, paths: Paths, sheet: str) -> bool:
+        """Whether the tenant must go on with its old Sheet, because the steps could not use the new one, or because it is out of date."""
+        stale = await fresh.differing(self.space, store, paths, self.held["sheet"], sheet)
+        self.left += stale
+        return self.unusable or bool(stale)
 
     async def folder(self) -> str:
         """Its id. A template of any kind with a starter's name, whatever it holds, takes the starter's place."""
@@ -283,8 +293,8 @@ class _Run:
     def _address(self, account: str) -> str:
         return f"{account}@{self.given['project']}.iam.gserviceaccount.com"
 
-    async def sharing(self, files: Mapping[str, str], rule: tenants.Approval | None) -> bool:
-        """See that the steps' service accounts can do their work: share as the operator, else say what is missing; whether nothing is."""
+    async def sharing(self, files: Mapping[str, str], rule: tenants.Approval | None) -> None:
+        """See that the steps' service accounts can do their work: share as the operator, else say what is missing."""
         before = len(self.left)
         shared = {mime: await self.space.roles(file) for mime, file in files.items()}
         for account, mime, least in NEEDS:
@@ -292,7 +302,12 @@ class _Run:
             address, thing, roles = self._address(account), THINGS[mime], shared[mime]
             wish = f"share the {thing} with {address} as {'Editor' if role == 'writer' else 'Viewer'}"
             has = (roles or {}).get(address)
-            if roles is None:
+            if roles is None and self.replacing and files[mime] != self.held[thing.lower()]:
+                me = await self.space.identity()
+                self.left.append(
+                    f"{wish}; whom it is shared with is not shown to {me}: make that one an Editor, or give CLIENT=."
+                )
+            elif roles is None:
                 self.say(f"{thing}: whom it is shared with is not shown to us; if you have not yet, {wish}")
             elif has and ROLES.index(has) >= ROLES.index(role):
                 self.say(f"{thing}: shared with {address}, unchanged")
@@ -304,7 +319,7 @@ class _Run:
                     self.say(f"{thing}: shared with {address} as {role}")
                 except Refusal as refusal:  # as long as the account does not exist, for one
                     self.left.append(f"{wish}; Google refused it now: {refusal}")
-        return len(self.left) == before
+        self.unusable |= len(self.left) > before
 
     async def tenant(self, store: Store, paths: Paths, sheet: str, folder: str, rule: tenants.Approval | None) -> bool:
         """Create the document, or show what differs from it; whether it says now what it should."""

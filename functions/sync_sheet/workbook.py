@@ -133,13 +133,17 @@ def _lacking(tabs: Mapping[str, Sequence[Sequence[str]]]) -> tuple[dict[str, Row
 
 
 def _lookups(tab: str, form: Form, top: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, Rows]:
-    """The result columns with their headers, when these are absent; rows in which somebody typed there are left out."""
+    """The result columns with their headers, when these are absent, for `form.rows` rows and as far down as there are ids; rows in which
+    somebody typed there are left out."""
     left, width = len(form.typed), len(form.results)
     if tuple(top[:left]) != form.typed or any(top[left : left + width]) or set(form.results) & set(top):
         return {}
     places = [place(form, name) for name in form.results]
     first = f"{quote(tab)}!{ascii_uppercase[left]}"
-    free = [n for n in range(2, form.rows + 2) if not any(rows[n - 1][left : left + width] if n <= len(rows) else ())]
+    last = max((n for n, row in enumerate(rows, 1) if row and row[0].strip()), default=0)
+    free = [
+        n for n in range(2, max(form.rows + 1, last) + 1) if not any(rows[n - 1][left : left + width] if n <= len(rows) else ())
+    ]
     found: dict[str, Rows] = {}
     for numbers in runs(free):
         found[f"{first}{numbers[0]}"] = [[lookup(n, *where) for where in places] for n in numbers]

@@ -23,13 +23,15 @@ from shared.adapters.sheets import Sheets
 from shared.model import batch, console
 from shared.model.erasure import erase
 from shared.model.tenant import Tenant
+from shared.ports import Create, Merge
 from tests.ops.google_account import PERSON, Account, Browser, account
 from tests.steps.world import PEPPER, World
 
 pytestmark = pytest.mark.network
 
 REPO = Path(__file__).parents[2]
-ADA = "ada@x.example"
+STALE = "Left for you: the tab Campaigns of the new Sheet is not what the old one has now: clear the tab, all of its cells."
+ADA, TEAM = "ada@x.example", "team@brand.example"
 LAUNCH, SYNC = (f"{step}@brand-mail.iam.gserviceaccount.com" for step in ("step-launch", "step-sync-sheet"))
 
 
@@ -89,7 +91,7 @@ def worked(operator: Account) -> str:
         operator.type(book, f"Settings!B{settings.index('Accent colour') + 1}", ["#123456"])
         operator.type(book, "Campaigns!B2", ["First", "newsletter", "", "friends", "", "Go"])
         await product.ticks(2)
-        operator.type(book, "Campaigns!B3", ["Later", "newsletter", "", "friends", "2027-06-01 09:30", "Go", "", "", "", ADA])
+        operator.type(book, "Campaigns!B3", ["Later", "newsletter", "", "friends", "2027-06-01 09:30", "Go", "", "", "", TEAM])
         operator.type(book, "Campaigns!B8", ["Draft", "event"])
         await erase(product.world.store, product.world.paths, product.world.sid(ADA), "mail of C-0001", product.world.clock.now())
         await product.ticks(2)
@@ -103,6 +105,12 @@ def fresh(operator: Account, *more: str) -> Any:
     return operator.own("--sheet", "fresh", "--update", "--carry", *more)
 
 
+def clear(operator: Account, tab: str) -> None:
+    """A person selects all cells of a tab of the new Sheet, and deletes them."""
+    store = operator.emulated.google.sheets
+    store.clear("fresh", [store.area("fresh", f"{tab}!A1:Z")])
+
+
 def everything(operator: Account, book: str) -> str:
     return json.dumps([operator.cells(book, tab.title) for tab in operator.emulated.google.sheets.tabs(book)])
 
@@ -110,7 +118,6 @@ def everything(operator: Account, book: str) -> str:
 def test_what_is_needed_is_there_what_was_erased_is_not_and_the_product_goes_on(operator: Account) -> None:
     old = worked(operator)
     before = everything(operator, old)
-    assert ADA in before, "in Test to, which is told of and left alone"
     environ = operator.environment() | {"CLIENT": str(operator.client), "TOKEN_FILE": str(operator.token), "TENANT": "main"}
     environ["FIRESTORE_DATABASE"] = "(default)"  # or make asks an operator's own Terraform
     command = [
@@ -130,6 +137,7 @@ def test_what_is_needed_is_there_what_was_erased_is_not_and_the_product_goes_on(
     assert google.drive.shared("fresh") == {LAUNCH: "reader", SYNC: "writer"}
     assert everything(operator, old) == before and old in google.sheets.spreadsheets(), "the old one is its owner's to delete"
     campaigns = operator.cells("fresh", "Campaigns")
+    assert campaigns[1][10] == TEAM, "a row is the same to the letter"
     assert [row[:7] for row in campaigns[1:4]] == [
         ["C-0002", "Later", "newsletter", "", "friends", "2027-06-01 09:30:00", "Go"],
         ["C-0007", "Draft", "event", "", "", "", ""],
@@ -213,15 +221,111 @@ def test_what_a_person_has_put_into_the_new_sheet_stays(operator: Account) -> No
     theirs = [[*console.ROW_FIELDS], ["X-1", "Mine"]]
     operator.type("fresh", "Campaigns!A1", *theirs)
     found = fresh(operator)
-    assert found.exit_code == 0 and "Sheet: Campaigns has rows already, and stays as it is" in found.stdout
-    assert operator.cells("fresh", "Campaigns")[1][:2] == ["X-1", "Mine"]
+    assert found.exit_code == UNFINISHED and STALE in found.stdout
+    assert operator.cells("fresh", "Campaigns")[1][:2] == ["X-1", "Mine"] and operator.tenant()["sheet"] != "fresh"
+
+
+def test_a_copy_that_is_out_of_date_does_not_take_the_old_ones_place(operator: Account) -> None:
+    old = operator.tenant()["sheet"]
+    operator.type(old, "Campaigns!B2", ["One", "newsletter", "", "", "", "Go"])
+    operator.emulated.google.drive.share("fresh", "reader", SYNC)
+    assert fresh(operator).exit_code == UNFINISHED
+    operator.emulated.google.drive.share("fresh", "writer", SYNC)
+    operator.type(old, "Campaigns!G2", ["Pause"])
+    found = fresh(operator)
+    assert found.exit_code == UNFINISHED and STALE in found.stdout and "the tab Segments" not in found.stdout
+    assert operator.tenant()["sheet"] == old and operator.cells("fresh", "Campaigns")[1][6] == "Go"
+    clear(operator, "Campaigns")
+    assert fresh(operator).exit_code == 0
+    assert operator.tenant()["sheet"] == "fresh" and operator.cells("fresh", "Campaigns")[1][6] == "Pause"
+
+
+def test_a_sheet_that_cannot_be_read_does_not_take_the_old_ones_place(operator: Account) -> None:
+    old = operator.tenant()["sheet"]
+    operator.emulated.google.sheets.add_tab("fresh", "Import")
+    operator.type("fresh", "Import!A1", ["Something", "else"])
+    found = fresh(operator)
+    assert found.exit_code == UNFINISHED and "Left for you: Import: the column “ID” is missing" in found.stdout
+    assert operator.tenant()["sheet"] == old and "names the old Sheet until that is done" in found.stdout
+    clear(operator, "Import")
+    assert fresh(operator).exit_code == 0 and operator.tenant()["sheet"] == "fresh"
+
+
+def test_a_sheet_of_which_nobody_says_who_has_it_does_not_take_the_old_ones_place(operator: Account) -> None:
+    old = operator.tenant()["sheet"]
+    operator.gate.refusals["GET", "/permissions"] = Refused(403, "The user does not have sufficient permissions for this file.")
+    found = fresh(operator)
+    wish = f"Left for you: share the Sheet with {SYNC} as Editor; whom it is shared with is not shown to {PERSON}"
+    assert found.exit_code == UNFINISHED and wish in found.stdout, found.output
+    assert "share the folder" not in found.stdout.partition("Left for you")[2], "it is in use already"
+    assert operator.tenant()["sheet"] == old
+    operator.gate.refusals.clear()
+    assert fresh(operator).exit_code == 0 and operator.tenant()["sheet"] == "fresh"
+
+
+def test_rows_stay_as_they_are_to_the_letter_and_so_does_what_launch_made_of_them(operator: Account) -> None:
+    old = operator.tenant()["sheet"]
+    rows = [
+        ["Refused", "nowhere", "-20% today", "", "", "Go", "", "", "-3", TEAM],
+        ["Held", "newsletter", "=cheaper", "", "2027-06-01 09:30", "Go", "", "", "", TEAM],
+    ]
+    for row, [*typed] in zip("23", rows, strict=True):
+        store = operator.emulated.google.sheets
+        store.write(old, [(store.area(old, f"Campaigns!B{row}"), [typed])], "RAW")
+
+    product = Product(operator)
+    world, paths = product.world, [product.world.paths.campaign(id) for id in ("C-0001", "C-0002")]
+
+    async def begun() -> list[dict[str, Any]]:
+        await product.ticks()
+        await world.store.commit([Merge(paths[1], {"state": "paused"})])
+        return [await world.data(path) for path in paths]
+
+    async def gone_on() -> list[dict[str, Any]]:
+        await product.ticks(2)
+        return [await world.data(path) for path in paths]
+
+    before = asyncio.run(begun())
+    assert [one["state"] for one in before] == ["draft", "paused"] and "nowhere" in before[0]["answer"], before
+    assert fresh(operator).exit_code == 0 and operator.tenant()["sheet"] == "fresh"
+    assert asyncio.run(gone_on()) == before and not world.sender.accepted
+    assert [row[:11] for row in operator.cells("fresh", "Campaigns")[1:3]] == [
+        [f"C-000{n}", *row] for n, row in enumerate(rows, 1)
+    ]
 
 
 def test_a_row_with_an_address_is_named(operator: Account) -> None:
     operator.type(operator.tenant()["sheet"], "Campaigns!B5", [f"For {ADA}", "newsletter"])
+    operator.type(operator.tenant()["sheet"], "Campaigns!A8", ["", "Nameless", "event"])
     found = fresh(operator)
+    assert "Sheet: Campaigns: 1 row has no ID and stays behind" in found.stdout
     assert "Sheet: Campaigns, C-0004: an address stands in the row; see that it is no reader's" in found.stdout
     assert ADA not in found.output
+
+
+def test_an_id_in_two_spellings_is_refused_before_the_one_that_stays_behind_sets_the_other_free(operator: Account) -> None:
+    old = operator.tenant()["sheet"]
+    operator.type(old, "Campaigns!A2", ["C-0001", "Ended", "newsletter"], ["c-0001", "Mine", "newsletter", "", "", "", "Go"])
+
+    async def ended() -> None:
+        world = World.on(operator.state, "main")
+        await world.store.commit([Create(world.paths.campaign("C-0001"), {"kind": "campaign", "state": "completed"})])
+
+    asyncio.run(ended())
+    found = fresh(operator)
+    assert found.exit_code == 1 and "c-0001 stands in more than one row of the old Sheet. Give each row an ID" in found.stderr
+    assert operator.tenant()["sheet"] == old
+
+
+def test_each_row_taken_over_and_each_free_one_shows_its_results(operator: Account) -> None:
+    rows = [[f"X-{number:04d}", f"Draft {number}"] for number in range(850)]
+    sheets = operator.emulated.google.sheets
+    old = operator.tenant()["sheet"]
+    sheets.write(old, [(sheets.area(old, "Campaigns!A2"), rows)], "RAW")
+    assert fresh(operator).exit_code == 0
+    found = operator.cells("fresh", "Campaigns")
+    assert len(found) == 1 + 850 + 200 and [row[:2] for row in found[1:851]] == rows
+    assert [found[n][12].partition(",")[0] for n in (1, 850, 1050)] == ['=IF($A2=""', '=IF($A851=""', '=IF($A1051=""']
 
 
 def test_ids_go_on_behind_the_last_one_ever_used_even_when_its_row_is_gone(operator: Account) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -11,9 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions.sync_sheet import imports
 from functions.sync_sheet.spotted import concealed, replaced, signs, spots
+from shared.model import console
 
 ADA = "ada@x.example"
+LONG = "Agreed in person at the Berlin fair on 3 May 2024"
 
 
 def ada(address: str) -> bool:
@@ -48,6 +52,21 @@ def without(cell: str) -> str:
         ("https://crm.example/?e=ada%40x.example&n=1", "https://crm.example/?e=gone&n=1"),
         ("https://crm.example/?e=ada@x.example#top", "https://crm.example/?e=gone#top"),
         ("ada@x.example ada@x.example", "gone gone"),
+        ("https://crm.example/ada@x.example?x=1", "https://crm.example/gone?x=1"),
+        ("https://crm.example/?next=%2Fx%3Fe%3Dada%40x.example", "https://crm.example/?next=%2Fx%3Fe%3Dgone"),
+        ("Ada|ada@x.example|Lisbon", "Ada|gone|Lisbon"),
+        ("erased/ada@x.example", "erased/gone"),
+        ("\ufeffada\u200b@\u200bx.example", "gone"),
+        ("a\u200cd\xada@x.exam\u2060ple\u200b old", "gone\u200b old"),
+        ("Ada van der L. <ada@x.example>; Bob", "gone; Bob"),
+        (f"{LONG} recommended by Ada <ada@x.example>", f"{LONG} recommended by Ada gone"),
+        ("Recommended by Ada <ada@x.example>", "Recommended by Ada gone"),
+        ("bob@y.example and Ada <ada@x.example>", "bob@y.example and Ada gone"),
+        ("bob@y.example Ada <ada@x.example>", "bob@y.example Ada gone"),
+        ("Bob <bob@y.example> Ada <ada@x.example>", "Bob <bob@y.example> Ada gone"),
+        ("3 May, Room 4 <ada@x.example>", "3 May, Room 4 gone"),
+        ("Wien Graz Linz Bonn Ada <ada@x.example>", "Wien Graz Linz Bonn Ada gone"),
+        (f"{'W' * 120} Ada <ada@x.example>", f"{'W' * 120} Ada gone"),
     ],
 )
 def test_an_address_is_found_however_it_is_written(cell: str, left: str) -> None:
@@ -72,6 +91,55 @@ def test_an_address_is_found_however_it_is_written(cell: str, left: str) -> None
 )
 def test_somebody_elses_stays(cell: str) -> None:
     assert without(cell) == cell
+
+
+OTHERS = "_maria -maria x/maria bob!maria srs0=ab=maria josé.maria jose\u0301.maria +maria a=maria"
+
+
+@pytest.mark.parametrize(
+    "form", ["{}", " {} ", "see {} now", "<{}>", "'{}'", "{} (old)", "{}-old", "mailto:{}", "{}; {}", "\u200b{}"]
+)
+@pytest.mark.parametrize("local", OTHERS.split())
+def test_the_end_of_anothers_address_is_nobodys(local: str, form: str) -> None:
+    cell = form.replace("{}", f"{local}@hotmail.com")
+    assert not [spot for spot in spots(cell, lambda address: address == "maria@hotmail.com") if spot.found]
+    assert [spot.address for spot in spots(cell, lambda address: False)][:1], "it is an address, of somebody else"
+
+
+def test_the_plus_of_a_link_may_be_encoded() -> None:
+    for link in ("https://s/?e=ada%2Bshop%40x.example", "https://s/?e=ada%2bshop@x.example", "ada%2Bshop%40x.example"):
+        found = [spot.address for spot in spots(f"{link} (old)", lambda address: True)]
+        assert found == ["ada+shop@x.example"]
+        assert not [spot for spot in spots(link, lambda address: address == "shop@x.example") if spot.found]
+
+
+@pytest.mark.parametrize("address", ["a@b.vermögensberatung", "a@b.vermo\u0308gensberatung", "a@نامه\u200cای.example"])
+def test_a_domain_of_another_script_is_whole(address: str) -> None:
+    meant = unicodedata.normalize("NFKC", address)
+    assert [spot.found for spot in spots(f"at {address} now", lambda found: found == meant)] == [True]
+
+
+WORDS = [
+    ADA,
+    "bob@y.example",
+    "Ada <ada@x.example>",
+    "Bob <bob@y.example>",
+    "ada%40x.example",
+    "Bob",
+    "on 3 May",
+    "recommended by",
+]
+WORDS += ["https://s/?e=ada@x.example", "https://s/?e=ada@x.example&f=bob@y.example", "mailto:bob@y.example"]
+BETWEEN = [" ", "; ", ", ", "/", "|", "*", "-", "\n", " (", ") ", "'", "&", "\u200b "]
+
+
+@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), st.lists(st.sampled_from(BETWEEN), min_size=4, max_size=4))
+def test_a_row_says_the_same_of_others_before_and_after_somebody_was_taken_out(words: list[str], between: list[str]) -> None:
+    """Else all that was done is that an address went, and the row would be taken in anew."""
+    text = "".join(part for pair in zip(words, between, strict=False) for part in pair)
+    row = {**dict.fromkeys(console.IMPORT_FIELDS, ""), "Email": "bob@y.example"}
+    after = replaced(text, [spot for spot in spots(text, ada) if spot.found], imports.ERASED)
+    assert imports.digest({**row, "Consent source": after}) == imports.digest({**row, "Consent source": text})
 
 
 def test_a_text_for_others_shows_addresses_partly_but_for_ones_own() -> None:
@@ -122,6 +190,10 @@ HUGE = {
     "scripts": "é@é.é",
     "brackets": "( at ",
     "names": "<",
+    "named": "A <a@b.c> ",
+    "links": "://a=",
+    "mails": "mailto:",
+    "unseen": "\u200b",
 }
 
 
