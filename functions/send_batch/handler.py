@@ -88,16 +88,20 @@ class SendBatch:
             raise BadInput("not a send request")
         step = replace(self, paths=MailTests.of(self.paths), bus=_Unheard()) if campaign == TEST else self
         with self.ending.stop(time.monotonic() + self.pace.budget / 1000) as stopping:
-            for _ in range(2 if campaign in LIMITED else 1):  # two requests for one mail meet: the second may have the place
-                try:
-                    run = await step._begin(campaign, name, asked, stopping)
-                    if run:
-                        await Turn(step, run).work()
-                        if not run.in_vain:
-                            run.counted()
-                    return
-                except Lost:
-                    log("INFO", "another worker has this batch", campaign=campaign, batch=name)
+            if not await step._work(campaign, name, asked, stopping) and campaign in LIMITED:
+                await step._work(campaign, name, asked, stopping)  # two requests for one mail met: this one may have the place
+
+    async def _work(self, campaign: str, name: str, asked: Asked, stopping: Stop) -> bool:
+        """One turn at a batch; False when another worker has it."""
+        try:
+            if run := await self._begin(campaign, name, asked, stopping):
+                await Turn(self, run).work()
+                if not run.in_vain:
+                    run.counted()
+        except Lost:
+            log("INFO", "another worker has this batch", campaign=campaign, batch=name)
+            return False
+        return True
 
     async def _begin(self, campaign: str, name: str, asked: Asked, stopping: Stop) -> Run | None:
         """Read what is needed; None when there is nothing to do now."""

@@ -163,12 +163,10 @@ class Personal:
 
     async def _single_mails(self, sid: str) -> list[dict[str, Any]]:
         """Confirmations and the like. Their batches, named after the reader, go after 90 days; what was heard of them stays longer."""
-        found = []
+        found, own = [], Filter(below=f"{sid}~")
         for campaign in SYSTEM:
-            ledgers = [
-                one async for one in every(self.store, self.paths.batches(campaign), Filter(below=f"{sid}~"), _FIELDS, sid)
-            ]
-            heard = [one async for one in every(self.store, self.paths.deliveries(campaign), Filter(below=f"{sid}~"), after=sid)]
+            ledgers = [one async for one in every(self.store, self.paths.batches(campaign), own, _FIELDS, sid)]
+            heard = [one async for one in every(self.store, self.paths.deliveries(campaign), own, after=sid)]
             told = {_key(one): _told(one, sid) for one in ledgers}
             noted = {_key(one): one.data for one in heard}
             for key in sorted(told | noted):

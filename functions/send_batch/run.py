@@ -79,9 +79,7 @@ class Run:
     contacts: Contacts | None = None
     quiet: Quiet | None = None
     limits: Limits | None = None  # of a mail that strangers can ask for
-    earlier: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # who asked before, where it waits and is now asked for from somewhere else
+    earlier: Mapping[str, Any] = field(default_factory=dict)  # who asked first, where somebody else does now and it still waits
     adopted: bool = False  # the later request has its place
     held: Held | None = None  # by them
     ask_seldom: Callable[[], Awaitable[Contacts]] | None = None  # what counts for readers who want mails seldom

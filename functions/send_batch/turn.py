@@ -179,11 +179,11 @@ class Turn:
         asking = Asking(run.campaign, ledger.sid(position), mail.consent, network, address, mail.key, since)
         run.held = held = await limits.ask(asking, now)
         run.adopted = held is None or held.why == "contended"
-        if run.held and run.in_vain:  # the earlier request goes on waiting for its own place, which may be nearer
-            run.held = Held(batch.NEVER, run.held.why)
+        if held and run.in_vain:  # the earlier request goes on waiting for its own place, which may be nearer
+            run.held = Held(batch.NEVER, held.why)
             return
-        crowded = run.held is not None and run.held.why != "contended"
-        if crowded != bool(since) and not (run.held and since):  # what was noted before is over
+        crowded = not run.adopted
+        if crowded != bool(since) and not (held and since):  # what was noted before is over
             ledger.note(position, "", now)
         if crowded:
             ledger.note(position, batch.CROWDED, now)

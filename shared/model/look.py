@@ -50,9 +50,8 @@ class Look:
     hidden: bool = False
     first: bool = False  # the leftmost tab
     lines: tuple[str, ...] = ()  # what a tab that is made says, down column A
-    fresh: tuple[
-        str, ...
-    ] = ()  # those of them that an earlier look did not have: a tab that is there gets them in rows of their own
+    # Those of them that an earlier look did not have: a tab that is there gets them in rows of their own.
+    fresh: tuple[str, ...] = ()
     charts: tuple[Chart, ...] = ()
 
     def added(self, said: Sequence[str]) -> list[tuple[int, str]]:

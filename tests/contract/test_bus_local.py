@@ -99,15 +99,20 @@ async def test_after_five_failures_a_message_is_a_dead_letter_until_replayed(
     assert len(await bus.recent()) == 3
 
 
-async def test_what_a_crowd_caused_waits_until_the_crowd_is_gone(local: Make, inbox: Inbox, publisher: SqliteBus) -> None:
-    crowd, end = Crowd(), asyncio.Event()
+async def _crowded(crowd: Crowd, end: asyncio.Event) -> list[asyncio.Future[None]]:
+    """Requests that make a crowd, until `end` is set."""
 
     async def slow(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await end.wait()
 
-    app = crowd.counted(slow)
-    people = [asyncio.ensure_future(app({}, None, None)) for _ in range(MANY)]
+    people: list[asyncio.Future[None]] = [asyncio.ensure_future(crowd.counted(slow)({}, None, None)) for _ in range(MANY)]
     await asyncio.sleep(0)
+    return people
+
+
+async def test_what_a_crowd_caused_waits_until_the_crowd_is_gone(local: Make, inbox: Inbox, publisher: SqliteBus) -> None:
+    crowd, end = Crowd(), asyncio.Event()
+    people = await _crowded(crowd, end)
     await local(after=crowd.gone).start()
     await publisher.publish("events", [{"n": 1}])
     await asyncio.sleep(0.3)
@@ -122,16 +127,11 @@ async def test_a_crowd_that_stays_holds_nothing_up_for_good(
 ) -> None:
     monkeypatch.setattr("local.crowd.PATIENCE", 0.05)
     crowd = Crowd()
-
-    async def never(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        await asyncio.Event().wait()
-
-    app = crowd.counted(never)
-    people = [asyncio.ensure_future(app({}, None, None)) for _ in range(MANY)]
-    await asyncio.sleep(0)
+    people = await _crowded(crowd, asyncio.Event())
     await local(after=crowd.gone).start()
     await publisher.publish("events", [{"n": 1}])
     await inbox.arrived(1)
+    assert not any(one.done() for one in people)
     for one in people:
         one.cancel()
 

@@ -8,11 +8,12 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
-from functions.send_batch import ledger, limits
+from functions.send_batch import limits
 from ops.trace import Trace
 from shared.errors import BadInput, Conflict
 from shared.http import Request
@@ -21,18 +22,13 @@ from shared.model.paths import ACCESS, CONFIRM
 from shared.model.subscriber import suppress
 from shared.ports import Create, Outcome, Store, Write
 
+from . import test_confirm_limits
 from .fakes import DAY, HOUR, NOW, Fault, FaultyStore, nth
-from .test_confirm_limits import NETWORK, people, rules, sign_up, work
+from .test_confirm_limits import NETWORK, people, quick, rules, sign_up, work  # noqa: F401 (a fixture)
 from .test_metrics import counted
 from .world import PROOF, World
 
 HOME, WORK = "198.51.100.7", "203.0.113.9"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "PAUSE", 0.001)
-    monkeypatch.setattr(ledger, "PAUSE", 0.001)
 
 
 @pytest.fixture
@@ -59,26 +55,9 @@ async def asked(world: World, addresses: Sequence[str], client: str = HOME) -> l
     return [message for address in addresses for message in await ask(world, address, client)]
 
 
-async def due(world: World, campaign: str = ACCESS) -> list[dict[str, Any]]:
-    """What the tick would publish now, all of a campaign's single mails."""
-    found, after = [], ""
-    while page := await world.store.page(world.paths.batches(campaign), after=after):
-        found += [one for one in page if one.data["state"] == "open" and one.data["due"] <= world.clock.now()]
-        after = page[-1].id
-    return [batch.request(campaign, one.id) for one in sorted(found, key=lambda one: one.data["due"])]
-
-
-async def later(world: World, hours: int = 1, **others: Any) -> list[str]:
-    world.clock.time = (world.clock.now() // HOUR + hours) * HOUR + limits.SPREAD
-    return await work(world, await due(world), **others)
-
-
-async def ends(world: World) -> Counter[str]:
-    found, after = bytearray(), ""
-    while page := await world.store.page(world.paths.batches(ACCESS), after=after):
-        found += b"".join(one.data["states"] for one in page)
-        after = page[-1].id
-    return Counter(map(chr, found))
+due = partial(test_confirm_limits.due, campaign=ACCESS)
+later = partial(test_confirm_limits.later, campaign=ACCESS)
+ends = partial(test_confirm_limits.ends, campaign=ACCESS)
 
 
 async def bombed(world: World, victims: Sequence[str], count: int, hours: int) -> list[Counter[str]]:

@@ -55,14 +55,14 @@ async def sign_up(world: World, address: str, network: str = NETWORK) -> dict[st
     return batch.request(CONFIRM, f"{sid}.{now // DAY}", consent)
 
 
-async def due(world: World) -> list[dict[str, Any]]:
-    """What the tick would publish now."""
+async def due(world: World, campaign: str = CONFIRM) -> list[dict[str, Any]]:
+    """What the tick would publish now, all of a campaign's single mails."""
     found, after = [], ""
-    while page := await world.store.page(world.paths.batches(CONFIRM), after=after):
+    while page := await world.store.page(world.paths.batches(campaign), after=after):
         found += [one for one in page if one.data["state"] == "open" and one.data["due"] <= world.clock.now()]
         after = page[-1].id
     return [
-        batch.request(CONFIRM, one.id, one.data["source"]["consent"]) for one in sorted(found, key=lambda one: one.data["due"])
+        batch.request(campaign, one.id, one.data["source"]["consent"]) for one in sorted(found, key=lambda one: one.data["due"])
     ]
 
 
@@ -84,16 +84,16 @@ async def work(world: World, requests: Iterable[dict[str, Any]], store: Store | 
     return list(world.sender.accepted)
 
 
-async def later(world: World, hours: int = 1, **others: Any) -> list[str]:
+async def later(world: World, hours: int = 1, campaign: str = CONFIRM, **others: Any) -> list[str]:
     """Go on to the minute after the next hour, when all who wait for it are back."""
     world.clock.time = (world.clock.now() // HOUR + hours) * HOUR + limits.SPREAD
-    return await work(world, await due(world), **others)
+    return await work(world, await due(world, campaign), **others)
 
 
-async def ends(world: World) -> Counter[str]:
-    """The states of all confirmations."""
+async def ends(world: World, campaign: str = CONFIRM) -> Counter[str]:
+    """The states of all a campaign's single mails."""
     found, after = bytearray(), ""
-    while page := await world.store.page(world.paths.batches(CONFIRM), after=after):
+    while page := await world.store.page(world.paths.batches(campaign), after=after):
         found += b"".join(one.data["states"] for one in page)
         after = page[-1].id
     return Counter(map(chr, found))
